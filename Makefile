@@ -1,0 +1,46 @@
+# Every target sets up what it needs: Python 3.11 and make are enough.
+PYTHON ?= python3.11
+VENV ?= .venv
+DEMO := build/demo
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.tlkit-installed
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: help setup demo test test-slow test-all test-gpu check clean
+help: ## Show what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY) ## Make .venv with tlkit and everything to work on it
+
+$(READY): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(READY) ## Make an image classifier, train it, and compare it with the same network without pretraining
+	rm -rf $(DEMO)
+	$(BIN)/tlkit new image-classifier $(DEMO)/textures --defaults
+	cd $(DEMO)/textures && $(BIN)/python -m textures.train
+	cd $(DEMO)/textures && $(BIN)/python -m textures.train --weights random
+	cd $(DEMO)/textures && $(BIN)/python -m textures.evaluate runs/*
+
+test: $(READY) ## Run the tests that are not slow (under 10 minutes on two cores)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY) ## Run the slow tests
+	$(BIN)/python -m pytest -m "slow and not gpu"
+
+test-all: $(READY) ## Run every test that needs no graphics card (under 45 minutes)
+	$(BIN)/python -m pytest -m "not gpu"
+
+test-gpu: $(READY) ## Run the tests for a graphics card
+	$(BIN)/python -m pytest -m gpu
+
+check: $(READY) ## Lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## Remove what the other targets made, .venv included
+	rm -rf build dist $(VENV)

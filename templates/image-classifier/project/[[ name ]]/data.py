@@ -1,0 +1,35 @@
+"""Photos from the disk to batches of (images in [0, 1], class numbers)."""
+
+import collections
+from pathlib import Path
+
+import numpy as np
+
+from tlkit.data import ImageFolder, class_weights, decode_image, load_image_folder
+
+from .config import PROJECT, Config
+
+
+def load_datasets(config: Config) -> ImageFolder:
+    """Training, validation and test batches (test is None where there are no test photos), and the class names."""
+    return load_image_folder(
+        PROJECT / config.data,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        split=config.split,
+        seed=config.seed,
+        on_corrupt=config.on_corrupt,
+    )
+
+
+def training_class_weights(data: ImageFolder) -> dict[int, float] | None:
+    """Weights that let every class count alike, or None where all have the same number of photos."""
+    labels = [file.label for file in data.files.train]
+    if len(set(collections.Counter(labels).values())) == 1:
+        return None
+    return class_weights(labels, len(data.class_names))
+
+
+def read_photos(files: list[Path], image_size: int) -> np.ndarray:
+    """Single photos, decoded and resized as for training: `(len(files), image_size, image_size, 3)` in [0, 1]."""
+    return np.stack([decode_image(file, image_size) for file in files]).astype("float32") / 255

@@ -1,0 +1,41 @@
+"""Augmentation, backbone and head as one Keras model: what is saved takes plain photos in [0, 1]."""
+
+import keras
+from keras import layers
+
+from tlkit import load_backbone
+
+from .config import PROJECT, Config
+
+
+def build_model(config: Config, num_classes: int) -> keras.Model:
+    """Images `(batch, size, size, 3)` in [0, 1] to class probabilities `(batch, num_classes)`."""
+    images = keras.Input((config.image_size, config.image_size, 3), name="image")
+    x = build_augmentation(config)(images)
+    backbone = load_backbone(
+        find_backbone(config.backbone), image_size=config.image_size, weights=config.weights, name="backbone"
+    )
+    head = keras.Sequential(
+        # float32 also in mixed precision: a softmax over 16-bit numbers loses the small probabilities.
+        [layers.Dropout(config.dropout), layers.Dense(num_classes, activation="softmax", dtype="float32")],
+        name="head",
+    )
+    return keras.Model(images, head(backbone(x)), name="image_classifier")
+
+
+def build_augmentation(config: Config) -> keras.Sequential:
+    """Random changes that leave the class as it is; they happen only while training."""
+    steps = [
+        layers.RandomFlip("horizontal", dtype="float32") if config.horizontal_flip else None,
+        layers.RandomRotation(config.rotation, dtype="float32") if config.rotation else None,
+        layers.RandomZoom(config.zoom, dtype="float32") if config.zoom else None,
+        layers.RandomTranslation(config.shift, config.shift, dtype="float32") if config.shift else None,
+        layers.RandomContrast(config.contrast, value_range=(0, 1), dtype="float32") if config.contrast else None,
+    ]
+    return keras.Sequential([step for step in steps if step is not None], name="augmentation")
+
+
+def find_backbone(handle: str) -> str:
+    """A folder given relative to the project is found from anywhere; other handles stay as they are."""
+    folder = PROJECT / handle
+    return str(folder) if ":" not in handle and folder.is_dir() else handle

@@ -1,0 +1,80 @@
+"""Name the class of photos: files, or whole folders of them."""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import tlkit
+from tlkit.data import IMAGE_EXTENSIONS
+from tlkit.errors import UserError, exit_on_user_error
+
+from .data import read_photos
+from .evaluate import find_run, load_class_names
+
+BATCH_SIZE = 32
+
+
+class Prediction(NamedTuple):
+    """What the model says about one file, or why it could not look at it."""
+
+    file: Path
+    class_name: str | None
+    probability: float | None
+    problem: str | None = None
+
+
+def predict_files(run: Path, paths: list[Path]) -> list[Prediction]:
+    """One prediction for every file named, and for every image in the folders named, at any depth."""
+    model, class_names = tlkit.load_model(run / "model.keras", compile=False), load_class_names(run)
+    image_size = model.input_shape[1]
+    files = [file for path in paths for file in list_images(Path(path))]
+    predictions = []
+    for start in range(0, len(files), BATCH_SIZE):
+        images, readable = [], []
+        for file in files[start : start + BATCH_SIZE]:
+            try:
+                images.append(read_photos([file], image_size))
+                readable.append(file)
+            except UserError as error:
+                predictions.append(Prediction(file, None, None, str(error)))
+        if images:
+            for file, probabilities in zip(readable, model.predict_on_batch(np.concatenate(images)), strict=True):
+                best = int(probabilities.argmax())
+                predictions.append(Prediction(file, class_names[best], float(probabilities[best])))
+    return sorted(predictions, key=lambda prediction: files.index(prediction.file))
+
+
+def list_images(path: Path) -> list[Path]:
+    """The file itself, or the images in the folder."""
+    if not path.is_dir():
+        return [path]
+    return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}.predict", description=__doc__)
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos or folders of photos")
+    parser.add_argument("--run", help="a folder in runs/; without it, the newest")
+    flags = parser.parse_args()
+    run = find_run(flags.run)
+    predictions = predict_files(run, flags.paths)
+    if not predictions:
+        raise UserError(f"There is no image in {', '.join(map(str, flags.paths))}.")
+    table = Table("file", "class", "probability", title=f"by the model of {run.name}")
+    for file, class_name, probability, problem in predictions:
+        if problem is None:
+            table.add_row(str(file), class_name, f"{probability:.1%}")
+    console = Console()
+    console.print(table)
+    for prediction in predictions:
+        if prediction.problem is not None:
+            console.print(f"Skipped: {prediction.problem}", highlight=False)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

@@ -1,0 +1,32 @@
+"""Two logical CPU devices for every test, a fixed seed, and small SavedModels."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: its C++ notes are not ours
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests compare numbers to 1e-6; `make test-gpu` unsets this
+
+import keras
+import pytest
+import saved_models
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_keras():
+    """Names, policies and seeds of one test do not reach the next."""
+    keras.utils.set_random_seed(0)
+    yield
+    keras.mixed_precision.set_global_policy("float32")
+    keras.utils.clear_session()
+
+
+@pytest.fixture(scope="session")
+def image_model(tmp_path_factory):
+    """Folder of a small image model with five resolutions, BatchNorm, a residual and a regularization loss."""
+    folder = tmp_path_factory.mktemp("image_model")
+    saved_models.save_image_model(folder)
+    return folder

@@ -1,0 +1,161 @@
+"""What `fit` gets from an image folder: the right pixels, labels and orders, and clear errors."""
+
+import re
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit import UserError
+from tlkit.data import epochs, load_image_folder, split_image_folder
+from tlkit.errors import exit_on_user_error
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two classes of 20 images, each of one grey level that tells which it is: 2 * index, and 100 more for "bee"."""
+    for label, name in enumerate(("ant", "bee")):
+        (tmp_path / name).mkdir()
+        for index in range(20):
+            Image.new("L", (12, 9), 2 * index + 100 * label).save(tmp_path / name / f"{index:02d}.png")
+    return tmp_path
+
+
+def load(folder, **options):
+    return load_image_folder(folder, **{"image_size": 8, "batch_size": 4, "seed": 1, **options})
+
+
+def levels(dataset):
+    """The grey levels of the images in the order in which they come."""
+    return [round(float(image[0, 0, 0]) * 255) for images, _ in dataset for image in images]
+
+
+def expected_levels(files):
+    return [2 * int(file.path.stem) + 100 * file.label for file in files]
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_batches(folder, cache):
+    data = load(folder, cache=cache)
+    splits = split_image_folder(folder, seed=1)
+    assert data.class_names == ["ant", "bee"] and data.files == splits
+    for dataset, files in zip((data.train, data.validation, data.test), splits[:3], strict=True):
+        assert len(dataset) == -(-len(files) // 4)
+        for _ in range(2):  # decoded, then from memory
+            assert sorted(levels(dataset)) == sorted(expected_levels(files))
+    assert levels(data.validation) == expected_levels(splits.validation)
+    assert levels(data.test) == expected_levels(splits.test)
+    images, labels = next(iter(data.test))
+    assert images.shape == (4, 8, 8, 3) and images.dtype == "float32" and labels.dtype == "int32"
+    assert labels.numpy().tolist() == [file.label for file in splits.test[:4]]
+
+
+def test_no_test_files_no_test_data(folder):
+    assert load(folder, split=(0.8, 0.2, 0)).test is None
+
+
+def test_every_epoch_has_its_own_order_and_a_new_load_has_the_same_ones(folder):
+    train = load(folder).train
+    first, second = levels(train), levels(train)
+    assert first != second and sorted(first) == sorted(second)
+    again = load(folder).train
+    assert [levels(again), levels(again)] == [first, second]
+    assert levels(load(folder, seed=2).train) != first
+
+
+def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(folder):
+    data = load(folder)
+    steps = len(data.train)
+
+    def orders(seed, first, number):
+        batches = iter(epochs(data.train_epoch, seed=seed, first_epoch=first))
+        return [levels([next(batches) for _ in range(steps)]) for _ in range(number)]
+
+    whole = orders(7, 0, 4)
+    assert len({tuple(order) for order in whole}) == 4
+    assert all(sorted(order) == sorted(expected_levels(data.files.train)) for order in whole)
+    assert orders(7, 2, 2) == whole[2:]
+    assert orders(8, 0, 1) != whole[:1]
+
+
+def test_fit(folder):
+    import keras
+
+    data = load(folder)
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(data.train, validation_data=data.validation, epochs=2, verbose=0, shuffle=False).history
+    assert len(history["val_loss"]) == 2
+    exact = epochs(data.train_epoch, seed=1, first_epoch=1)
+    model.fit(exact, steps_per_epoch=len(data.train), initial_epoch=1, epochs=3, verbose=0, shuffle=False)
+
+
+def test_bad_headers_are_found_at_once(folder):
+    for index in range(5):
+        (folder / "ant" / f"{index:02d}.png").write_bytes(b"" if index else b"<html>")
+    with pytest.raises(UserError, match=r"^5 files \(.*00.png: not an image.*01.png: the file is empty.* and 2 more\)"):
+        load(folder)
+
+
+def damage(folder):
+    """Cut a training image in its middle; its header stays good."""
+    path = split_image_folder(folder, seed=1).train[3].path
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:2000])
+    return path
+
+
+def test_a_file_damaged_further_in_is_named_on_one_line(folder, capsys):
+    path = damage(folder)
+    with pytest.raises(SystemExit), exit_on_user_error():
+        levels(load(folder).train)
+    message = capsys.readouterr().err
+    assert re.fullmatch(rf"Error: The image {path} cannot be read \(.*\)\. Replace .*\n", message)
+
+
+def test_a_file_damaged_further_in_is_named_by_fit(folder, capsys):
+    import keras
+
+    path = damage(folder)
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with pytest.raises(SystemExit), exit_on_user_error():
+        model.fit(load(folder).train, verbose=0, shuffle=False)
+    assert capsys.readouterr().err.startswith(f"Error: The image {path} cannot be read (")
+
+
+def test_skip_leaves_out_what_does_not_decode_and_says_so(folder):
+    path = damage(folder)
+    (folder / "bee" / "05.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"2 of 40 images left out") as caught:
+        data = load(folder, on_corrupt="skip")
+    assert str(path) in str(caught[0].message) and "05.png" in str(caught[0].message)
+    kept = [file.path for part in data.files[:3] for file in part]
+    assert len(kept) == 38 and path not in kept
+    assert sorted(levels(data.train)) == sorted(expected_levels(data.files.train))
+
+
+def test_skip_warns_of_nothing_when_all_is_well(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load(folder, on_corrupt="skip")
+
+
+def test_skip_refuses_to_lose_a_class(folder):
+    for path in (folder / "bee").iterdir():
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match="No training image of the class 'bee'"):
+        load(folder, on_corrupt="skip")
+
+
+def test_an_unknown_policy_is_refused(folder):
+    with pytest.raises(UserError, match="Received: 'ignore'"):
+        load(folder, on_corrupt="ignore")
+
+
+def test_importing_and_splitting_load_no_tensorflow():
+    code = "import sys, tlkit.data, tlkit.evaluation; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -1,0 +1,92 @@
+"""Plots hold what they should, draw at every size, and leave pyplot alone."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from tlkit import UserError
+from tlkit.evaluation import plot_confusion_matrix, plot_examples, plot_learning_curves, plot_most_wrong
+
+
+def texts(figure):
+    """Everything that is written in a figure, after drawing it."""
+    figure.canvas.draw()
+    return [text.get_text() for text in figure.findobj(lambda artist: hasattr(artist, "get_text")) if text.get_text()]
+
+
+def test_learning_curves_show_values_best_and_openings():
+    history = {"loss": [2.0, 1.0, 0.5], "val_loss": [2.0, 1.5, 1.75], "accuracy": [0.2, 0.5, 0.9]}
+    figure = plot_learning_curves(history, openings=[(1, 1), (2, 2), (9, 3)])
+    loss, accuracy = figure.axes
+    np.testing.assert_allclose(loss.lines[0].get_xydata(), [[1, 2.0], [2, 1.0], [3, 0.5]])
+    np.testing.assert_allclose(loss.lines[1].get_xydata(), [[1, 2.0], [2, 1.5], [3, 1.75]])
+    assert "best: 1.5" in texts(figure) and "stages open: 1" in texts(figure)
+    # Between the last epoch before and the first after; an opening that fit never reached is not shown.
+    assert [line.get_xdata()[0] for line in accuracy.lines if line.get_linestyle() == "--"] == [1.5, 2.5]
+
+
+def test_learning_curves_of_one_epoch_and_of_none():
+    figure = plot_learning_curves({"loss": [1.0], "val_loss": [float("nan")], "learning_rate": [0.1]}, [(0, 2)])
+    assert len(figure.axes) == 1 and "Loss" in texts(figure)
+    with pytest.raises(UserError, match="the history is empty"):
+        plot_learning_curves({"loss": []})
+
+
+def test_the_learning_rate_is_shown_when_it_changes():
+    figure = plot_learning_curves({"learning_rate": [0.1, 0.01], "loss": [1.0, 0.5]})
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Loss", "Learning rate"]
+
+
+def test_confusion_matrix_has_the_truth_in_rows():
+    figure = plot_confusion_matrix([[8, 2], [0, 5]], ["ant", "bee"])
+    axes = figure.axes[0]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0.8, 0.2], [0, 1]])
+    assert [(text.get_text(), text.get_position()) for text in axes.texts] == [
+        ("8", (0, 0)),
+        ("2", (1, 0)),
+        ("5", (1, 1)),
+    ]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted", "true")
+    assert "13 of 15 right (86.7%)" in texts(figure)
+
+
+def test_confusion_matrix_of_many_classes_names_the_worst():
+    matrix = np.eye(40, dtype=int) * 9
+    matrix[3, 7] = 5
+    figure = plot_confusion_matrix(matrix, [f"a name that is much too long for a tick {i}" for i in range(40)])
+    assert any("tick 3 taken for" in text and text.endswith(": 5") for text in texts(figure))
+
+
+def test_most_wrong_comes_in_order_of_the_truth_s_probability():
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.1, 0.9], [0.95, 0.05]])
+    images = np.zeros((4, 5, 5, 3)) + np.array([0.0, 0.1, 0.2, 0.3])[:, None, None, None]
+    files = [f"some/where/{index}.png" for index in range(4)]
+    figure = plot_most_wrong(images, [1, 1, 1, 0], probabilities, ["ant", "bee"], files)
+    shown = [axes.images[0].get_array()[0, 0, 0] for axes in figure.axes]
+    assert shown == pytest.approx([0.0, 0.1])  # .1 and .4 for the truth; the other two are right
+    assert figure.axes[0].get_title(loc="left") == "said ant 90%"
+    assert figure.axes[0].get_xlabel() == "true: bee 10%\n0.png"
+    assert len(plot_most_wrong(images, [1, 1, 0, 1], probabilities, ["ant", "bee"], count=3).axes) == 3
+
+
+def test_most_wrong_when_nothing_is():
+    figure = plot_most_wrong(np.zeros((2, 4, 4, 3)), [0, 1], np.eye(2), ["ant", "bee"])
+    assert texts(figure) == ["None of the 2 images is misjudged."]
+
+
+def test_examples_take_bytes_floats_and_grey():
+    for images in (np.zeros((7, 4, 4, 3), np.uint8), np.ones((7, 4, 4, 1), np.float16)):
+        figure = plot_examples(images, list("abcdefg"))
+        assert len(figure.axes) == 7 and "g" in texts(figure)
+    with pytest.raises(UserError, match="one title for each of the 1 images"):
+        plot_examples(np.zeros((1, 4, 4, 3)), [])
+
+
+def test_figures_show_themselves_in_notebooks_without_pyplot():
+    code = (
+        "import sys; from tlkit.evaluation import plot_learning_curves as plot; "
+        "png = plot({'loss': [1.0]})._repr_png_(); print(png[1:4], 'matplotlib.pyplot' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "b'PNG' False\n"

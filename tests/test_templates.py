@@ -1,0 +1,262 @@
+"""Every template generates a project that is complete, clean and works: first by looking at it, then by using it."""
+
+import ast
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tlkit import scaffold
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = {
+    "image-classifier": {
+        ".gitignore", "README.md", "pyproject.toml", "flowers.ipynb", "tests/test_flowers.py",
+        *(f"flowers/{module}.py" for module in
+          ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune")),
+    },
+}  # fmt: skip
+
+
+def make_photos(folder, count, parts=("",), size=64):
+    """Photos of two classes that colour alone tells apart."""
+    random = np.random.default_rng(len(parts))
+    for part in parts:
+        for class_name, channel in {"blue sky": 2, "red brick": 0}.items():
+            (folder / part / class_name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 120, (size, size, 3))
+                pixels[..., channel] += 120
+                Image.fromarray(pixels.astype("uint8")).save(folder / part / class_name / f"{number}.png")
+    return folder
+
+
+def generate(template, parent, **kwargs):
+    return scaffold.generate(scaffold.list_templates()[template], parent / "flowers", **kwargs).folder
+
+
+@pytest.fixture(scope="module", params=sorted(FILES))
+def template(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    return make_photos(tmp_path_factory.mktemp("photos") / "p", 10, parts=("train", "test"))
+
+
+@pytest.fixture(scope="module")
+def project(template, photos, tmp_path_factory):
+    return generate(template, tmp_path_factory.mktemp(template), data=photos)
+
+
+def run(command, folder, **kwargs):
+    """Run a command in the project; a failure shows what it said."""
+    environment = os.environ | {"PYTHONWARNINGS": "default", "MPLBACKEND": "Agg"}
+    done = subprocess.run(
+        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, **kwargs
+    )
+    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+# What the project looks like ------------------------------------------------------------------------------------------
+
+
+def test_every_template_is_tested():
+    assert set(scaffold.list_templates()) == set(FILES)
+
+
+def test_the_files_are_these(template, project):
+    found = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+    assert {file for file in found if not file.startswith(".tlkit/")} == FILES[template]
+
+
+def test_nothing_is_left_to_fill_in(project):
+    for path in project.rglob("*"):
+        if path.is_file() and path.parent.name != ".tlkit":
+            text = path.read_text(encoding="utf-8")
+            assert not re.search(r"\[\[|\[%|\[#|TODO|my_project|tlkit-requirement", text), path
+
+
+def test_it_compiles_and_is_clean(project):
+    for path in project.rglob("*.py"):
+        compile(path.read_text(encoding="utf-8"), str(path), "exec")
+    run(["-m", "ruff", "check", "--no-cache", "."], project)
+    run(["-m", "ruff", "format", "--no-cache", "--check", "."], project)
+
+
+def test_clean_whatever_its_name(template, photos, tmp_path):
+    # Sorting of imports and lengths of lines depend on the name.
+    for name in ("a", "zz_a_name_that_is_longer_than_most"):
+        folder = scaffold.generate(scaffold.list_templates()[template], tmp_path / name, data=photos).folder
+        run(["-m", "ruff", "check", "--no-cache", "."], folder)
+        run(["-m", "ruff", "format", "--no-cache", "--check", "."], folder)
+
+
+def test_python_files_have_no_conditions(template):
+    for path in scaffold.list_templates()[template].folder.rglob("*.py*"):
+        assert "[%" not in path.read_text(encoding="utf-8"), path
+
+
+def test_answers_arrive_as_they_are(template, tmp_path):
+    odd = make_photos(tmp_path / 'it\'s "päth" 100 %', 10)
+    folder = generate(template, tmp_path, data=odd, given={"image_size": 96, "horizontal_flip": False})
+    tree = ast.parse((folder / "flowers/config.py").read_text(encoding="utf-8"))
+    config = next(node for node in tree.body if isinstance(node, ast.ClassDef))
+    values = {node.target.id: ast.literal_eval(node.value) for node in config.body if isinstance(node, ast.AnnAssign)}
+    assert values["data"] == '../it\'s "päth" 100 %'
+    assert values["image_size"] == 96
+    assert values["horizontal_flip"] is False
+    assert values["backbone"] == "tlkit:mini-image"
+
+
+def test_config_refuses_what_cannot_be(project):
+    script = """
+        from flowers.config import Config
+        from tlkit import UserError
+
+        assert Config().schedule == {0: 0, 10: 1, 15: 2} and Config().last_opening == 15
+        assert Config(head_epochs=0, stages_to_open=1).schedule == {0: 1}
+        assert Config(stages_to_open=0).schedule == {0: 0}
+        for settings in ({"dropout": 1.0}, {"batch_size": 0}, {"epochs": 15}, {"learning_rate": -1.0}):
+            try:
+                Config(**settings)
+            except UserError as error:
+                assert f"The setting '{[*settings][0]}' is" in str(error)
+            else:
+                raise AssertionError(settings)
+    """
+    run(["-c", textwrap.dedent(script)], project)
+
+
+# The notebook ---------------------------------------------------------------------------------------------------------
+
+
+def test_committed_notebooks_are_built_from_their_scripts():
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools/build_notebooks.py", "--check"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"Run 'python tools/build_notebooks.py': out of date are {done.stdout}"
+
+
+def test_notebooks_are_valid_and_without_outputs(project):
+    nbformat = pytest.importorskip("nbformat")
+    notebook = json.loads((project / "flowers.ipynb").read_text(encoding="utf-8"))
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert len(code) > 5
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
+    assert 'pip_install("tlkit @ ' in "".join(code[0]["source"])
+
+
+@pytest.mark.slow
+def test_the_notebook_runs(template, tmp_path):
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    project = generate(template, tmp_path)  # on the sample data
+    notebook = nbformat.read(project / "flowers.ipynb", as_version=4)
+    nbclient.NotebookClient(
+        notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(project)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error"]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 5  # photos, augmentation, learning curves, confusion matrix, most wrong
+    if os.environ.get("KEEP_NOTEBOOK"):
+        nbformat.write(notebook, os.environ["KEEP_NOTEBOOK"])
+
+
+# Using it -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_its_own_tests_pass(project):
+    run(["-m", "pytest", "-q", "-p", "no:cacheprovider"], project, timeout=300)
+
+
+COMMANDS = """
+    import contextlib, io, json, runpy, sys
+
+    def command(module, *flags, code=None):
+        print(">", module, *flags, flush=True)
+        sys.argv = [module, *flags]
+        try:
+            runpy.run_module(f"flowers.{module}", run_name="__main__", alter_sys=True)
+        except SystemExit as stop:
+            print("exit", stop.code)
+            assert stop.code == code
+        else:
+            assert code is None
+
+    command("evaluate", code=1)
+    command("train", "--lerning_rate", "1", code=2)
+    command("train", "--data", "nowhere", code=1)
+    command("train", "--stages_to_open", "9", "--epochs", "80", code=1)
+    short = "--epochs 2 --head_epochs 1 --stages_to_open 1 --batch_size 8".split()
+    command("train", *short, "--image_size", "96", "--precision", "mixed_bfloat16", "--strategy", "one-device")
+    command("train", *short, "--weights", "random", "--rotation", "0", "--horizontal_flip", "false")
+    command("evaluate")
+    command("evaluate", *RUNS(), "stopped")
+    command("predict", PHOTOS, "broken.jpg", "missing.jpg")
+    command("export", "--to", "exported")
+    search = "--trials 2 --folder search --epochs 4 --head_epochs 1 --epochs_per_stage 1 --batch_size 8".split()
+    command("tune", *search)
+    command("tune", *search)
+    command("tune", "--trials", "2", "--folder", "search", code=1)
+    command("train", "--config", "search/best.json", "--epochs", "2", "--head_epochs", "1", "--epochs_per_stage", "1",
+            "--stages_to_open", "0")
+"""
+
+
+@pytest.mark.slow
+def test_every_command_works(template, photos, tmp_path):
+    project = generate(template, tmp_path, data=photos)
+    (project / "broken.jpg").write_bytes(b"no photo at all")
+    script = textwrap.dedent(COMMANDS).replace("PHOTOS", repr(str(photos / "test")))
+    script = script.replace("RUNS()", "sorted(p.name for p in __import__('pathlib').Path('runs').iterdir())")
+    (tmp_path / "commands.py").write_text(script, encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(
+        [sys.executable, tmp_path / "commands.py"], cwd=project, env=environment, capture_output=True, text=True,
+        timeout=500,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    said = {part.split("\n")[0]: part for part in done.stdout.split("> ")[1:]}
+    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+
+    assert "There is no trained model in" in errors[0]
+    assert errors[1].startswith("Error: there is no flag '--lerning_rate'. Did you mean '--learning_rate'?")
+    assert "nowhere" in errors[2]
+    assert "The setting 'stages_to_open' is 9. Expected at most 5." in errors[3]
+    assert "holds a search with other settings" in errors[4]
+    assert len(errors) == 5
+    runs = sorted((project / "runs").iterdir())
+    assert len(runs) == 3  # a mistake leaves none behind
+    for folder in runs:
+        assert {file.name for file in folder.iterdir()} >= {
+            "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
+            "learning_curves.png", "confusion_matrix.png", "most_wrong.png",
+        }  # fmt: skip
+        assert json.loads((folder / "metrics.json").read_text())["test"]["num_examples"] == 20
+        assert json.loads((folder / "class_names.json").read_text()) == ["blue sky", "red brick"]
+    both = next(part for command, part in said.items() if command.startswith(f"evaluate {runs[0].name}"))
+    assert "What the pretrained weights are worth: " in both
+    assert "Skipped: There is no trained model in 'stopped'" in both
+    predictions = next(part for command, part in said.items() if command.startswith("predict"))
+    assert predictions.count(".png") == 20
+    for name in ("broken.jpg", "missing.jpg"):
+        assert re.search(rf"Skipped: [^>]*{name}", predictions)
+    exported = next(part for command, part in said.items() if command.startswith("export"))
+    assert "Largest difference of a probability" in exported
+    assert (project / "exported" / "saved_model.pb").is_file()
+    best = json.loads((project / "search" / "best.json").read_text())
+    assert 0 <= best["dropout"] <= 0.6
+    assert json.loads((runs[2] / "config.json").read_text())["dropout"] == best["dropout"]
+    assert not list((project / "search").rglob("model.keras"))  # a night's search would fill the disk

@@ -1,0 +1,376 @@
+"""The Backbone layer: a lifted model as an ordinary Keras layer with stages."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tlkit.backbones.graph import ProgramGraph
+from tlkit.backbones.initial import random_values
+from tlkit.backbones.program import Program
+from tlkit.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A group of a backbone's weights that opens and closes as one.
+
+    Attributes:
+        name: Such as "stride_16": its maps are 1/16 of the input's height.
+        weights: The Keras variables, in the order in which the model uses them.
+        num_parameters: Numbers in them.
+        is_open: Whether the stage trains.
+    """
+
+    name: str
+    weights: tuple[keras.Variable, ...]
+    num_parameters: int
+    is_open: bool
+
+
+@keras.saving.register_keras_serializable("tlkit")
+class Backbone(keras.layers.Layer):
+    """A pretrained model as one Keras layer whose stages open from the top.
+
+    Made by `load_backbone`, born frozen. Its weights are ordinary Keras weights, so `fit`, `summary`, `.keras` files
+    and `tf.distribute` see them; the layer's config holds the model's graph, so a saved model needs nothing else.
+
+    Args:
+        program: `Program` or its config: the lifted model.
+        stages: Pairs of a name and the indices of the program's parameters, input first.
+        endpoints: Name of the tensor, or a dict of names, that the layer returns.
+        outputs: "pooled", "spatial" or "pyramid": what `endpoints` is.
+        input_shape: Shape of one input, such as `[224, 224, 3]`; None where any size will do.
+        native_shape: As `input_shape`, with the size that the model was trained on.
+        input_range: Pair of numbers that pixels 0 and 1 are mapped to, or None for `(0, 1)`.
+        num_open: Int. How many stages train, counted from the top.
+        handle: String. Where the model came from, for messages.
+        why_whole: Why the weights could not be lifted, or None. Such a layer has no stages and stays frozen.
+
+    Input shape: `(batch, height, width, 3)`, float, pixels in [0, 1]. Text models: `(batch,)`, strings.
+
+    Output shape: "pooled": `(batch, features)`. "spatial": `(batch, height / 32, width / 32, channels)` for most
+        models. "pyramid": a dict "P3", "P4", "P5" of maps at strides 8, 16 and 32.
+
+    Raises:
+        UserError: When the input has another rank, size or number of channels than the model takes.
+
+    Example:
+        >>> backbone = tlkit.load_backbone("tlkit:mini-image")
+        >>> backbone(np.zeros((1, 128, 128, 3), "float32")).shape
+        TensorShape([1, 320])
+        >>> backbone.unfreeze(last=1)
+        >>> [stage.name for stage in backbone.stages if stage.is_open]
+        ['stride_32']
+
+    Notes:
+        BatchNorm runs in inference mode, in open stages too: its statistics never move, its scale and offset train.
+        Opening a stage during `fit` needs a retrace and an optimizer that knows the weights: use
+        `tlkit.callbacks.ProgressiveUnfreezing`. Setting `trainable` leaves the choice of stages as it is:
+        `trainable = False` stops all, `True` lets the open ones train again.
+        The model's regularization losses count while one of their weights trains.
+        In mixed precision the layer computes in float32 and casts its output.
+    """
+
+    def __init__(
+        self,
+        program: Program | dict[str, Any],
+        stages: Sequence[tuple[str, Sequence[int]]],
+        endpoints: str | dict[str, str],
+        *,
+        outputs: str = "pooled",
+        input_shape: Sequence[int | None],
+        native_shape: Sequence[int | None],
+        input_range: tuple[float, float] | None = None,
+        num_open: int = 0,
+        handle: str = "",
+        why_whole: str | None = None,
+        values: Sequence[np.ndarray] | None = None,
+        shared: Sequence[keras.Variable] | None = None,
+        **kwargs: Any,
+    ):
+        kwargs["autocast"] = False  # or the input would reach `call` already rounded to 16 bits
+        super().__init__(**kwargs)
+        self.program = program if isinstance(program, Program) else Program.from_config(program)
+        self.outputs = outputs
+        self.handle = handle
+        self.native_shape = tuple(native_shape)
+        self.input_range = tuple(input_range) if input_range else None
+        self.why_whole = why_whole
+        self._stage_indices = tuple((name, tuple(indices)) for name, indices in stages)
+        self._endpoints = endpoints if isinstance(endpoints, str) else dict(endpoints)
+        self._input_shape = tuple(input_shape)
+        self._num_open = num_open
+        self._values = values
+        self._shared = None if shared is None else tuple(shared)
+        self._parameters: list[keras.Variable] = []
+        self._tables = self.program.make_tables()
+        # Cached outside Keras' and TensorFlow's tracking of attributes.
+        self._function = functools.lru_cache(maxsize=None)(self._make_function)
+        self._loss_function = functools.lru_cache(maxsize=None)(self.program.loss_function)
+
+    # Weights and stages
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        if self._shared is not None:
+            self._parameters = list(self._shared)
+        else:
+            values = self._values if self._values is not None else random_values(self.program)
+            self._parameters = [
+                self.add_weight(
+                    name=parameter.name.replace("/", "."),
+                    shape=parameter.shape,
+                    dtype=parameter.dtype,
+                    initializer=lambda shape, dtype=None, value=value: tf.constant(value, dtype),
+                    trainable=parameter.trainable,
+                    autocast=False,
+                )
+                for parameter, value in zip(self.program.parameters, values, strict=True)
+            ]
+        self._values = self._shared = None  # the weights live in the variables now
+        self._apply_open_stages()
+        self.built = True
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages, input first."""
+        first_open = len(self._stage_indices) - self._num_open
+        return tuple(
+            Stage(
+                name=name,
+                weights=tuple(self._parameters[i] for i in indices),
+                num_parameters=sum(int(np.prod(self.program.parameters[i].shape)) for i in indices),
+                is_open=position >= first_open,
+            )
+            for position, (name, indices) in enumerate(self._stage_indices)
+        )
+
+    def freeze(self) -> None:
+        """Close every stage."""
+        self._num_open = 0
+        self._apply_open_stages()
+
+    def unfreeze(self, last: int | None = None) -> None:
+        """Open the last stages and close those before them.
+
+        Args:
+            last: Int from 0 to the number of stages, counted from the output. None opens all.
+
+        Raises:
+            UserError: When there are not that many stages, or the model could only be kept whole.
+        """
+        count = len(self._stage_indices)
+        if self.why_whole and last != 0:
+            raise UserError(
+                f"Backbone: '{self.handle}' cannot train: {self.why_whole}, so its weights are constants of the "
+                f"graph. Train the head on its features, or export the model without that operation."
+            )
+        if last is not None and not 0 <= last <= count:
+            raise UserError(
+                f"Backbone.unfreeze: `last` is out of range. Expected a number from 0 to {count}, the stages of "
+                f"'{self.handle}'. Received: last={last!r}. Call `summary()` to see them."
+            )
+        self._num_open = count if last is None else last
+        self._apply_open_stages()
+
+    def _apply_open_stages(self) -> None:
+        """Write the choice of stages into the weights' own flags, which is what optimizers read."""
+        if not self._parameters:
+            return
+        first_open = len(self._stage_indices) - self._num_open
+        opened = {i for _, indices in self._stage_indices[first_open:] for i in indices}
+        for index, (parameter, variable) in enumerate(zip(self.program.parameters, self._parameters, strict=True)):
+            variable.trainable = self._trainable and parameter.trainable and index in opened
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        # Keras writes its value into every weight; the closed stages are closed again.
+        keras.layers.Layer.trainable.fset(self, value)
+        self._apply_open_stages()
+
+    # Computing
+
+    def _make_function(self, input_shape: tuple[int | None, ...]) -> tuple[Any, list[tf.TensorSpec]]:
+        """The TensorFlow function for inputs of this shape, and what it returns."""
+        function = self.program.function((None, *input_shape), tf.nest.flatten(self._endpoints))
+        # Read now: once a gradient was taken, a function lists its intermediates among its outputs.
+        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in function.outputs]
+        if self._endpoints == self.program.output and specs[0].shape.rank is None:
+            specs = [tf.TensorSpec(self.program.output_shape, specs[0].dtype)]
+        return function, specs
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor | dict[str, tf.Tensor]:
+        function, specs = self._function(self._checked(inputs.shape))
+        if self.program.input_dtype.is_floating:
+            inputs = tf.cast(inputs, self.program.input_dtype)
+            if self.input_range is not None:
+                low, high = self.input_range
+                inputs = inputs * (high - low) + low
+        values = [tf.convert_to_tensor(variable) for variable in self._parameters]
+        self._add_regularization(values)
+        tensors = function(inputs, *values, *(table.resource_handle for table in self._tables))
+        if not self._num_open:
+            tensors = [tf.stop_gradient(tensor) for tensor in tensors]
+        tensors = [self._finish(tf.ensure_shape(t, spec.shape)) for t, spec in zip(tensors, specs, strict=True)]
+        return tf.nest.pack_sequence_as(self._endpoints, tensors)
+
+    def _finish(self, tensor: tf.Tensor) -> tf.Tensor:
+        if self.outputs == "pooled" and tensor.shape.rank == 4:
+            tensor = tf.reduce_mean(tensor, (1, 2))
+        return tf.cast(tensor, self.compute_dtype) if tensor.dtype.is_floating else tensor
+
+    def _add_regularization(self, values: list[tf.Tensor]) -> None:
+        """Pass on the model's losses that a trainable weight takes part in; of the others only a constant is left."""
+        trainable = {index for index, variable in enumerate(self._parameters) if variable.trainable}
+        wanted = tuple(i for i, used in enumerate(self._loss_parameters) if used & trainable)
+        if wanted:
+            for loss in self._loss_function(wanted)(*values):
+                self.add_loss(loss)
+
+    @functools.cached_property
+    def _loss_parameters(self) -> list[set[int]]:
+        """For each regularization loss, the indices of the parameters it reads."""
+        index_of = {p.placeholder: i for i, p in enumerate(self.program.parameters)}
+        return [{index_of[p.placeholder] for p in self.program.upto(loss).parameters} for loss in self.program.losses]
+
+    def compute_output_spec(self, inputs: keras.KerasTensor) -> Any:
+        _, tensors = self._function(self._checked(inputs.shape))
+        specs = []
+        for tensor in tensors:
+            shape = tuple(tensor.shape[1:])
+            if self.outputs == "pooled" and len(shape) == 3:
+                shape = shape[-1:]
+            dtype = self.compute_dtype if tensor.dtype.is_floating else tensor.dtype.name
+            specs.append(keras.KerasTensor((inputs.shape[0], *shape), dtype))
+        return tf.nest.pack_sequence_as(self._endpoints, specs)
+
+    def _checked(self, shape: Any) -> tuple[int | None, ...]:
+        """The shape of one input, when the model takes it."""
+        shape, expected = tuple(shape[1:]), self._input_shape
+        fits = len(shape) == len(expected) and all(
+            None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
+        )
+        if not fits:
+            wanted = "(" + ", ".join(["batch", *("any" if n is None else str(n) for n in expected)]) + ")"
+            raise UserError(
+                f"Backbone: '{self.handle}' does not take inputs of shape {('batch', *shape)}. Expected {wanted}. "
+                f"Resize the images, or load the backbone with the `image_size` of your data."
+            )
+        return shape
+
+    # Cutting
+
+    def split(self, num_frozen: int) -> tuple[Backbone, Backbone]:
+        """Cut the model after its first stages: `suffix(prefix(x))` equals `backbone(x)`.
+
+        The prefix's output can be kept and the suffix trained on it. Both share this layer's weights; the prefix is
+        frozen, the suffix has the remaining stages, open as they are now.
+
+        Args:
+            num_frozen: Int. How many stages the prefix holds, from 1 to the number of stages less one.
+
+        Returns:
+            Two `Backbone` layers; the prefix returns the one tensor through which everything flows.
+
+        Raises:
+            UserError: When the number is out of range, or no single tensor separates the stages.
+        """
+        count = len(self._stage_indices)
+        if not 1 <= num_frozen < count:
+            raise UserError(
+                f"Backbone.split: `num_frozen` is out of range. Expected a number from 1 to {count - 1}, since "
+                f"'{self.handle}' has {count} stages. Received: num_frozen={num_frozen!r}."
+            )
+        graph = ProgramGraph(self.program, (None, *self.native_shape))
+        before, after = self._stage_indices[:num_frozen], self._stage_indices[num_frozen:]
+        cut = graph.cut_after([i for _, indices in before for i in indices])
+        endpoints = tf.nest.flatten(self._endpoints)
+        if cut is None or any(graph.position[graph.graph.get_tensor_by_name(n).op] <= cut.position for n in endpoints):
+            raise UserError(
+                f"Backbone.split: no single tensor of '{self.handle}' separates stage '{before[-1][0]}' from "
+                f"'{after[0][0]}' and lies before all outputs. Expected such a tensor. Split after another stage, or "
+                f"load the backbone with other `stages`."
+            )
+        if not self.built:
+            self.build((None, *self._input_shape))
+        tensor = graph.graph.get_tensor_by_name(cut.tensor)
+        prefix = self._part(self.program.upto(tensor.name), before, tensor.name, "map", "prefix", self._input_shape)
+        suffix_program = self.program.starting_at(tensor, endpoints)
+        suffix = self._part(suffix_program, after, self._endpoints, self.outputs, "suffix", tuple(tensor.shape[1:]))
+        prefix.native_shape, prefix.input_range = self.native_shape, self.input_range
+        suffix.unfreeze(last=min(self._num_open, len(after)))
+        self._apply_open_stages()  # the parts were born frozen and closed the shared weights
+        return prefix, suffix
+
+    def _part(self, program, stages, endpoints, outputs, name, input_shape) -> Backbone:
+        """A backbone over a piece of the graph, with this layer's own variables."""
+        variable_of = {p.placeholder: v for p, v in zip(self.program.parameters, self._parameters, strict=True)}
+        new_index = {p.placeholder: i for i, p in enumerate(program.parameters)}
+        renumbered = [
+            (stage, [new_index[self.program.parameters[i].placeholder] for i in indices]) for stage, indices in stages
+        ]
+        part = Backbone(
+            program,
+            renumbered,
+            endpoints,
+            outputs=outputs,
+            input_shape=input_shape,
+            native_shape=input_shape,
+            handle=self.handle,
+            shared=[variable_of[p.placeholder] for p in program.parameters],
+            name=f"{self.name}_{name}",
+            dtype=self.dtype_policy,
+        )
+        part.build((None, *input_shape))
+        return part
+
+    # Seeing and saving
+
+    def summary(self) -> None:
+        """Print the stages as a table: name, weights, parameters, open or frozen."""
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table("stage", "weights", "parameters", "trains", title=f"{self.name}: {self.handle}")
+        for stage in self.stages:
+            table.add_row(
+                stage.name, str(len(stage.weights)), f"{stage.num_parameters:,}", "yes" if stage.is_open else "no"
+            )
+        if self.why_whole:
+            table.caption = f"kept whole: {self.why_whole}"
+        Console().print(table)
+
+    def get_config(self) -> dict[str, Any]:
+        config = super().get_config()
+        config.pop("autocast", None)
+        return {
+            **config,
+            "program": self.program.get_config(),
+            "stages": [[name, list(indices)] for name, indices in self._stage_indices],
+            "endpoints": self._endpoints if isinstance(self._endpoints, str) else dict(self._endpoints),
+            "outputs": self.outputs,
+            "input_shape": list(self._input_shape),
+            "native_shape": list(self.native_shape),
+            "input_range": None if self.input_range is None else list(self.input_range),
+            "num_open": self._num_open,
+            "handle": self.handle,
+            "why_whole": self.why_whole,
+        }
+
+    def save_own_variables(self, store: Any) -> None:
+        for index, variable in enumerate(self._parameters):
+            store[str(index)] = variable.numpy()
+
+    def load_own_variables(self, store: Any) -> None:
+        for index, variable in enumerate(self._parameters):
+            variable.assign(store[str(index)])

@@ -1,0 +1,162 @@
+"""From a handle to a Backbone."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tlkit.backbones.backbone import Backbone
+from tlkit.backbones.graph import ProgramGraph
+from tlkit.backbones.initial import random_values, settle_batch_norm
+from tlkit.backbones.savedmodel import Lifted, lift_saved_model
+from tlkit.errors import UserError
+
+EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"
+OUTPUTS = ("pooled", "spatial", "pyramid")
+_DEFAULT_SIZE = 224  # pixels; what most ImageNet models were trained on, used where a model takes any size
+
+
+def load_backbone(
+    handle: str,
+    *,
+    outputs: str = "pooled",
+    stages: int | Sequence[tuple[str, str]] | None = None,
+    image_size: int | None = None,
+    input_range: tuple[float, float] | None = None,
+    weights: str = "pretrained",
+    name: str = "backbone",
+) -> Backbone:
+    """Load a pretrained model as a Keras layer, frozen, with stages that can be opened from the top.
+
+    Args:
+        handle: String. "tlkit:mini-image", the embedded backbone that needs no network, or the path of a folder
+            that holds a SavedModel of TensorFlow 2, such as an unpacked model of TF-Hub.
+        outputs: "pooled", one feature vector an image; "spatial", the last map; "pyramid", a dict of the maps at
+            strides 8, 16 and 32. Maps are found in the graph, also where the model publishes only the vector.
+        stages: None for one stage a resolution; an int for that many of about equal depth; or pairs of a name and
+            a regular expression over the names of the weights, input first, where the first match counts.
+        image_size: Int. Height and width of the images in pixels. None takes the model's own.
+        input_range: Pair of floats that the model expects for black and white, when it is not `(0, 1)`.
+        weights: "pretrained"; "random", freshly initialised with a fixed seed and settled BatchNorm statistics, the
+            baseline of every transfer gain; or the path of a `.keras` file whose backbone has the same weights.
+        name: String. The layer's name.
+
+    Returns:
+        A built `Backbone`. Under `strategy.scope()` its weights are distributed.
+
+    Raises:
+        UserError: When the handle leads to no model, or an argument does not fit the model.
+
+    Example:
+        >>> backbone = tlkit.load_backbone("tlkit:mini-image", outputs="spatial")
+        >>> backbone(np.zeros((2, 128, 128, 3), "float32")).shape
+        TensorShape([2, 4, 4, 320])
+    """
+    if outputs not in OUTPUTS:
+        known = ", ".join(map(repr, OUTPUTS))
+        raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
+    lifted = lift_saved_model(_resolve(handle))
+    shape, native = _shapes(lifted, handle, image_size)
+    graph = ProgramGraph(lifted.program, (None, *native))
+    groups = graph.stages(stages)
+    values, weights_path = lifted.values, None
+    if weights == "random":
+        values = settle_batch_norm(graph, random_values(lifted.program), (None, *native))
+    elif weights != "pretrained":
+        weights_path = weights
+    backbone = Backbone(
+        lifted.program,
+        [(group.name, group.parameters) for group in groups],
+        _endpoints(graph, outputs, handle),
+        outputs=outputs,
+        input_shape=shape,
+        native_shape=native,
+        input_range=input_range,
+        handle=handle,
+        why_whole=lifted.why_whole,
+        values=values,
+        name=name,
+    )
+    backbone.build((None, *shape))
+    if weights_path is not None:
+        _take_weights(backbone, weights_path)
+    return backbone
+
+
+def _resolve(handle: str) -> pathlib.Path:
+    """The folder of a handle's SavedModel."""
+    if handle.startswith("tlkit:"):
+        embedded = {path.name.replace("_", "-"): path for path in EMBEDDED_FOLDER.iterdir() if path.is_dir()}
+        embedded = {name: path for name, path in embedded.items() if (path / "saved_model.pb").is_file()}
+        name = handle.removeprefix("tlkit:")
+        if name not in embedded:
+            known = ", ".join(f"'tlkit:{name}'" for name in sorted(embedded))
+            raise UserError(f"load_backbone: there is no embedded backbone '{handle}'. Expected one of: {known}.")
+        return embedded[name]
+    if "://" in handle or handle.startswith(("keras:", "kerashub:")):
+        raise UserError(
+            f"load_backbone: this version cannot load '{handle}'. Expected 'tlkit:mini-image' or a folder with a "
+            f"SavedModel. Download the model in the 'TensorFlow 2' format, unpack it and give its folder."
+        )
+    return pathlib.Path(handle).expanduser()
+
+
+def _shapes(lifted: Lifted, handle: str, image_size: int | None) -> tuple[tuple, tuple]:
+    """The shape of one input as the layer accepts it, and with the size its stages are found at."""
+    placeholder = next(node for node in lifted.program.graph_def.node if node.name == lifted.program.input)
+    declared = tf.TensorShape(placeholder.attr["shape"].shape).as_list()[1:]
+    if len(declared) != 3:
+        return tuple(declared), tuple(declared)
+    own = lifted.sizes[0] if lifted.sizes else (_DEFAULT_SIZE, _DEFAULT_SIZE)
+    size = (image_size, image_size) if image_size else own
+    if not lifted.any_size and size not in lifted.sizes:
+        fixed = " or ".join(f"{height} x {width}" for height, width in lifted.sizes)
+        raise UserError(
+            f"load_backbone: '{handle}' does not take images of {size[0]} x {size[1]} pixels. Expected {fixed}. "
+            f"Set `image_size` to it."
+        )
+    channels = declared[2] or 3
+    free = (None, None) if lifted.any_size else size
+    return (*free, channels), (*size, channels)
+
+
+def _endpoints(graph: ProgramGraph, outputs: str, handle: str) -> str | dict[str, str]:
+    if outputs == "pooled":
+        return graph.program.output
+    if graph.last_map is None:
+        raise UserError(
+            f"load_backbone: no spatial map was found in '{handle}'. Expected a model of images with convolutions. "
+            f'Use outputs="pooled".'
+        )
+    if outputs == "spatial":
+        return graph.last_map.name
+    pyramid = {level: tensor.name for level, tensor in graph.pyramid().items()}
+    if len(pyramid) < 3:
+        raise UserError(
+            f"load_backbone: '{handle}' has no maps at all of the strides 8, 16 and 32. Found: "
+            f'{", ".join(pyramid) or "none"}. Use outputs="spatial", or a larger `image_size`.'
+        )
+    return pyramid
+
+
+def _take_weights(backbone: Backbone, path: str) -> None:
+    """Copy the weights of the backbone in a `.keras` file."""
+    if not pathlib.Path(path).is_file():
+        raise UserError(
+            f"load_backbone: `weights` is neither a choice nor a file. Expected 'pretrained', 'random' or the path of "
+            f"a '.keras' file. Received: weights={path!r}."
+        )
+    model = keras.saving.load_model(path, compile=False)
+    candidates = [layer for layer in model.layers if isinstance(layer, Backbone)]
+    shapes = [tuple(v.shape) for v in backbone.weights]
+    source = next((c for c in candidates if [tuple(v.shape) for v in c.weights] == shapes), None)
+    if source is None:
+        raise UserError(
+            f"load_backbone: '{path}' holds no backbone with the weights of '{backbone.handle}'. Expected a model "
+            f"that was built on the same backbone. Found: {[c.handle for c in candidates] or 'no backbone'}."
+        )
+    for target, variable in zip(backbone.weights, source.weights, strict=True):
+        target.assign(variable.numpy())

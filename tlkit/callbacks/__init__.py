@@ -1,0 +1,5 @@
+"""Keras callbacks, one public class a file."""
+
+from tlkit.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+
+__all__ = ["ProgressiveUnfreezing"]

@@ -1,0 +1,5 @@
+"""`python -m tlkit.cli` is `tlkit`."""
+
+from tlkit.cli import main
+
+main()

@@ -1,0 +1,47 @@
+"""Weights that make uneven classes count alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from tlkit.errors import UserError
+
+
+def class_weights(labels: Iterable[int], num_classes: int) -> dict[int, float]:
+    """Weight each class by the inverse of its frequency, for `fit(class_weight=...)`.
+
+        weight(c) = n / (num_classes * n_c)
+        n = number of examples; n_c = number of examples of class c
+
+    Every class then has the same total weight, and the mean weight over the examples is 1, so the learning rate keeps
+    its meaning.
+
+    Args:
+        labels: The class number of each training example.
+        num_classes: Number of classes; labels are in [0, num_classes).
+
+    Raises:
+        UserError: When a class has no example, or a label is out of range.
+
+    Example:
+        >>> class_weights([0, 0, 0, 1], num_classes=2)
+        {0: 0.6666666666666666, 1: 2.0}
+
+    Reference: G. King and L. Zeng, 2001, "Logistic Regression in Rare Events Data", Political Analysis 9(2), section 3,
+    https://gking.harvard.edu/files/0s.pdf; the same as scikit-learn's `compute_class_weight("balanced")`.
+    """
+    numbers = np.fromiter(labels, dtype=np.int64)
+    wrong = numbers[(numbers < 0) | (numbers >= num_classes)]
+    if len(wrong):
+        raise UserError(
+            f"class_weights: the label {wrong[0]} is out of range. Expected labels from 0 to {num_classes - 1}."
+        )
+    counts = np.bincount(numbers, minlength=num_classes)
+    if 0 in counts:
+        raise UserError(
+            f"class_weights: class {int(np.argmin(counts))} has no example among the {len(numbers)} labels. Expected "
+            f"at least one of each of the {num_classes} classes; remove the class or add examples."
+        )
+    return {number: float(len(numbers) / (num_classes * count)) for number, count in enumerate(counts)}

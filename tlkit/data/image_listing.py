@@ -1,0 +1,87 @@
+"""What lies in a folder of class folders: images found, mistakes told."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections import Counter
+from pathlib import Path
+
+from tlkit.data.decoding import IMAGE_EXTENSIONS
+from tlkit.errors import UserError
+
+# Files that data sets carry beside their images: passed over in silence. Any other unknown extension is warned about.
+_COMPANIONS = frozenset(".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .ini .db .log .zip".split())
+
+
+def list_classes(folder: Path) -> dict[str, list[Path]]:
+    """The images of every class folder, searched to the bottom; classes and paths sorted.
+
+    Hidden files and folders are passed over, links to folders are followed. A file whose extension is not in
+    `IMAGE_EXTENSIONS` is left out with a warning, so that it is not lost unseen.
+
+    Raises:
+        UserError: When images lie beside the class folders, there are fewer than two classes, or one has no image.
+    """
+    loose = [entry.name for entry in visible(folder) if entry.is_file() and is_image(entry)]
+    if loose:
+        raise UserError(
+            f"{some(loose, 'image')} directly in {folder}: expected one folder for each class with the images inside; "
+            "move each image into its class folder."
+        )
+    classes = {entry.name: _files_below(entry) for entry in visible(folder) if entry.is_dir()}
+    if len(classes) < 2:
+        found = f"only the one class folder {next(iter(classes))!r}" if classes else "no folder"
+        raise UserError(f"{folder} has {found} in it: expected a folder of images for each of at least two classes.")
+    images = {name: [path for path in paths if is_image(path)] for name, paths in classes.items()}
+    for name, paths in images.items():
+        if not paths:
+            raise UserError(
+                f"The class folder {folder / name} has no image in it ({_extensions(classes[name])}): add images "
+                f"({', '.join(sorted(IMAGE_EXTENSIONS)[:8])} ...) or remove the folder."
+            )
+    _warn_of_unknown(folder, [path for paths in classes.values() for path in paths])
+    return images
+
+
+def visible(folder: Path) -> list[Path]:
+    """The entries of a folder that are not hidden, sorted by name."""
+    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
+def is_image(path: Path) -> bool:
+    """Whether the extension is one that is read."""
+    return path.suffix.lower() in IMAGE_EXTENSIONS
+
+
+def some(names: list[str], noun: str) -> str:
+    """A few names and how many there are in all: "7 images (a.png, b.png, c.png and 4 more)"."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({', '.join(names[:3])}{more})"
+
+
+def _files_below(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    seen = {os.path.realpath(folder)}
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        inside = [(name, os.path.realpath(os.path.join(parent, name))) for name in sorted(folders) if name[0] != "."]
+        folders[:] = [name for name, real in inside if real not in seen]  # a link to a folder above ends here
+        seen.update(real for _, real in inside)
+        found += [Path(parent, name) for name in files if name[0] != "."]
+    return sorted(found)
+
+
+def _extensions(paths: list[Path]) -> str:
+    counts = Counter(path.suffix.lower() or "no extension" for path in paths)
+    return ", ".join(f"{number} x {extension}" for extension, number in counts.most_common(5)) or "it is empty"
+
+
+def _warn_of_unknown(folder: Path, paths: list[Path]) -> None:
+    unknown = [path for path in paths if not is_image(path) and path.suffix.lower() not in _COMPANIONS]
+    unknown = [path for path in unknown if path.name != "Thumbs.db"]
+    if unknown:
+        warnings.warn(
+            f"{len(unknown)} of the {len(paths)} files in {folder} are left out, because their extensions are not "
+            f"those of images that are read ({_extensions(unknown)}).",
+            stacklevel=4,
+        )

@@ -1,0 +1,200 @@
+"""Image folders as `tf.data` for training and evaluation."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+
+from tlkit.data.decoding import decode_image, why_unreadable
+from tlkit.data.image_listing import some
+from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
+from tlkit.errors import UserError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+CACHE_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory: 7,000 images of 224 px, 21,000 of 128 px
+
+
+class ImageFolder(NamedTuple):
+    """Data sets of `(image, label)` batches, and what they were made from.
+
+    Attributes:
+        train: Finite; every iteration (epoch of `fit`) has another order.
+        validation: In the order of `files.validation`.
+        test: In the order of `files.test`; None when that is empty.
+        class_names: Class names by number.
+        files: The images of each part; those that did not decode are not among them.
+        train_epoch: `[seed, epoch]` -> one epoch of the training images, for `epochs`.
+    """
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    test: tf.data.Dataset | None
+    class_names: list[str]
+    files: ImageSplits
+    train_epoch: Callable[[tf.Tensor], tf.data.Dataset]
+
+
+def load_image_folder(
+    folder: str | Path,
+    *,
+    image_size: int,
+    batch_size: int,
+    split: Sequence[float] = (0.7, 0.15, 0.15),
+    seed: int,
+    on_corrupt: Literal["error", "skip"] = "error",
+    cache: bool = True,
+) -> ImageFolder:
+    """Load a folder of class folders as training, validation and test data sets.
+
+    Images come as float32 `(batch, image_size, image_size, 3)` in [0, 1], labels as integers. `split_image_folder` says
+    which folders are understood and how they are split, `decode_image` how a picture becomes a square.
+
+    The order of training images is shuffled over all of them. The orders of `train` follow from the seed (and
+    TensorFlow's global one, if set) and from how often it was iterated in this process; for a training that is to be
+    resumed exactly, `epochs(data.train_epoch, ...)` makes each order a function of (seed, epoch).
+
+    Args:
+        folder: The folder.
+        image_size: Height and width in pixels.
+        batch_size: Images a batch; under a distribution strategy the global batch. The last batch may be smaller.
+        split: Shares of training, validation and test, for what the folder does not give as parts.
+        seed: Chooses the split and the orders.
+        on_corrupt: "error" raises at the first look for files that are empty or no images, and names a file that is
+            damaged further in when it is reached. "skip" decodes every file once at the start, and leaves out those
+            that do not decode, with a warning that names them.
+        cache: Keep the decoded pixels in memory after the first epoch, so that later ones decode nothing. Only when all
+            parts together need less than 1 GiB at one byte a value (`CACHE_LIMIT`); otherwise each epoch decodes.
+
+    Raises:
+        UserError: When the folder is not laid out as expected, or files do not decode.
+
+    Example:
+        data = load_image_folder("photos", image_size=224, batch_size=32, seed=7)
+        model.fit(data.train, validation_data=data.validation, epochs=5)
+    """
+    if on_corrupt not in ("error", "skip"):
+        raise UserError(f"load_image_folder: expected `on_corrupt` to be 'error' or 'skip'. Received: {on_corrupt!r}.")
+    files = split_image_folder(folder, split=split, seed=seed)
+    files = _without_corrupt(files, image_size) if on_corrupt == "skip" else _checked(files)
+    cache = cache and sum(map(len, files[:3])) * image_size**2 * 3 < CACHE_LIMIT
+    train, validation, test = (_Images(part, image_size, batch_size, cache) for part in files[:3])
+    return ImageFolder(
+        train.shuffled(seed),
+        validation.in_order(),
+        test.in_order() if files.test else None,
+        files.class_names,
+        files,
+        train.epoch,
+    )
+
+
+class _Images:
+    """One part of the images: reads them by number, remembering the pixels when told to."""
+
+    def __init__(self, files: list[ImageFile], image_size: int, batch_size: int, cache: bool) -> None:
+        self.files = files
+        self.image_size = image_size
+        self.batch_size = batch_size
+        # Memory that is not yet written is not yet taken: the array grows as images are read.
+        shape = (len(files), image_size, image_size, 3)
+        self.pixels: np.ndarray[Any, np.dtype[np.uint8]] | None = np.empty(shape, np.uint8) if cache else None
+        self.is_read = np.zeros(len(files), bool)
+
+    def in_order(self) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        return self._read(tf.data.Dataset.range(len(self.files)))
+
+    def shuffled(self, seed: int) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        numbers = tf.data.Dataset.range(len(self.files))
+        return self._read(numbers.shuffle(len(self.files), seed=seed, reshuffle_each_iteration=True))
+
+    def epoch(self, seed: tf.Tensor) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        numbers = tf.range(len(self.files), dtype=tf.int64)
+        order = tf.random.experimental.stateless_shuffle(numbers, seed=seed)
+        return self._read(tf.data.Dataset.from_tensor_slices(order))
+
+    def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
+        import tensorflow as tf
+
+        labels = tf.constant([file.label for file in self.files], tf.int32)
+
+        def read(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels = tf.numpy_function(self._decode, [number], tf.uint8, stateful=False)
+            return tf.ensure_shape(pixels, (self.image_size, self.image_size, 3)), tf.gather(labels, number)
+
+        def scale(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            return tf.cast(pixels, tf.float32) / 255, labels
+
+        options = tf.data.Options()
+        options.deterministic = True
+        # Several workers: each takes its share of the batches' rows; there are no input files to share out.
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+        dataset = numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(self.batch_size)
+        dataset = dataset.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
+        return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
+
+    def _decode(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        if self.pixels is None:
+            return decode_image(self.files[number].path, self.image_size)
+        if not self.is_read[number]:
+            self.pixels[number] = decode_image(self.files[number].path, self.image_size)
+            self.is_read[number] = True  # after the pixels: another thread may be looking
+        pixels: np.ndarray[Any, np.dtype[np.uint8]] = self.pixels[number]
+        return pixels
+
+
+def _checked(files: ImageSplits) -> ImageSplits:
+    """All files, after a look at their headers."""
+    bad = _reasons(files, why_unreadable)
+    if bad:
+        named = some([f"{path}: {reason}" for path, reason in bad.items()], "file")
+        raise UserError(
+            f"{named} cannot be read as images. Replace or remove them, or leave them out with on_corrupt='skip'."
+        )
+    return files
+
+
+def _without_corrupt(files: ImageSplits, image_size: int) -> ImageSplits:
+    """The files that decode, with a warning about the others."""
+
+    def why_not(path: Path) -> str | None:
+        try:
+            decode_image(path, image_size)
+        except UserError as error:
+            return str(error)
+        return None
+
+    bad = _reasons(files, why_not)
+    if not bad:
+        return files
+    left = [[file for file in part if file.path not in bad] for part in files[:3]]
+    kept = ImageSplits(left[0], left[1], left[2], files.class_names)
+    for label, name in enumerate(files.class_names):
+        if all(file.label != label for file in kept.train):
+            raise UserError(f"No training image of the class {name!r} can be read: replace the damaged files.")
+    warnings.warn(
+        f"{len(bad)} of {sum(map(len, files[:3]))} images left out because they do not decode: "
+        f"{', '.join(str(path) for path in bad)}.",
+        stacklevel=3,
+    )
+    return kept
+
+
+def _reasons(files: ImageSplits, why: Callable[[Path], str | None]) -> dict[Path, str]:
+    paths = sorted(file.path for part in files[:3] for file in part)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        reasons = threads.map(why, paths)
+        return {path: reason for path, reason in zip(paths, reasons, strict=True) if reason is not None}

@@ -1,0 +1,37 @@
+"""Choosing where training runs: the one door to `tf.distribute`."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tlkit.errors import UserError
+
+STRATEGIES = ("auto", "one-device", "mirrored")
+
+
+def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """Choose the strategy to build and compile the model under: `with strategy.scope(): ...`.
+
+    Args:
+        name: "auto": all GPUs of this machine when there are several, else the one device. "one-device": the first
+            GPU, or the CPU. "mirrored": every GPU, or every logical CPU device.
+
+    Returns:
+        A `tf.distribute.Strategy`. The batch size given to `fit` is the global one, shared out among the replicas.
+
+    Raises:
+        UserError: When `name` is unknown.
+
+    Example:
+        >>> choose_strategy("one-device").num_replicas_in_sync
+        1
+    """
+    if name not in STRATEGIES:
+        raise UserError(
+            f"choose_strategy: there is no strategy {name!r}. Expected one of {', '.join(map(repr, STRATEGIES))}."
+        )
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        return tf.distribute.MirroredStrategy([device.name for device in gpus or tf.config.list_logical_devices("CPU")])
+    # The default strategy: Keras places everything on the first GPU by itself.
+    return tf.distribute.get_strategy()

@@ -1,0 +1,42 @@
+"""The one error that a user's mistake raises, and the one place that words it at the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Iterator
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: one sentence that says what, where, what was expected and what to do."""
+
+
+# TensorFlow carries an exception raised inside `tf.data` as text: "<module>.UserError: <sentence>\n<Python frames>".
+_CARRIED = re.compile(r"UserError: (?P<sentence>[^\n]+)")
+
+
+@contextlib.contextmanager
+def exit_on_user_error() -> Iterator[None]:
+    """Print a `UserError` as `Error: …` on standard error and exit with status 1, without a traceback.
+
+    An error raised while `tf.data` reads a file reaches the caller wrapped in TensorFlow's own exception; it is
+    recognised by its text and worded the same way. Every other exception passes through.
+
+    Example:
+        with exit_on_user_error():
+            main()
+    """
+    try:
+        yield
+    except UserError as error:
+        sentence = str(error)
+    except Exception as error:
+        carried = _CARRIED.search(str(error))
+        if carried is None:
+            raise
+        sentence = carried["sentence"]
+    else:
+        return
+    print(f"Error: {sentence}", file=sys.stderr)
+    raise SystemExit(1)

@@ -1,0 +1,93 @@
+"""Pictures with a line or two under each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tlkit.errors import UserError
+from tlkit.evaluation._figure import INK, MUTED, RED, RULE, new_figure, shorten
+
+_COLUMNS = 6
+_CHARACTERS = 22  # of a caption: what fits under a picture
+
+
+def plot_examples(images: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str]) -> Figure:
+    """Show images with a title each, six in a row.
+
+    Args:
+        images: `(n, height, width, 3)` (or 1 channel) in [0, 1], or bytes.
+        titles: One for each image.
+    """
+    if len(images) != len(titles):
+        raise UserError(f"plot_examples: expected one title for each of the {len(images)} images, not {len(titles)}.")
+    return _grid(images, [(title, "", INK) for title in titles])
+
+
+def plot_most_wrong(
+    images: Sequence[np.ndarray] | np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    probabilities: np.ndarray,
+    class_names: Sequence[str],
+    files: Sequence[str | Path] | None = None,
+    count: int = 12,
+) -> Figure:
+    """Show the misjudged images to which the true class seemed least probable, the worst first.
+
+    Wrong labels, bad pictures and true confusions show here. Above each image is what the model said, below it the true
+    class, both with their probabilities.
+
+    Args:
+        images: `(n, height, width, 3)` in [0, 1], or bytes.
+        labels: `(n,)`, the true class numbers.
+        probabilities: `(n, num_classes)`.
+        class_names: Class names by number.
+        files: Path of each image, named under it when given.
+        count: At most that many images.
+    """
+    if not len(images) == len(labels) == len(probabilities) or (files is not None and len(files) != len(images)):
+        raise UserError("plot_most_wrong: expected as many images, labels, probabilities and files of each.")
+    labels = np.asarray(labels, int)
+    probabilities = np.asarray(probabilities, float).reshape(len(labels), len(class_names))
+    predicted = probabilities.argmax(axis=1)
+    of_truth = probabilities[np.arange(len(labels)), labels]
+    wrong = np.flatnonzero(predicted != labels)
+    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:count]
+    captions = []
+    for index in worst:
+        said = shorten(class_names[predicted[index]], _CHARACTERS - 9)
+        said = f"said {said} {probabilities[index].max():.0%}"
+        truth = f"true: {shorten(class_names[labels[index]], _CHARACTERS - 9)} {of_truth[index]:.0%}"
+        file = f"\n{shorten(Path(files[index]).name, _CHARACTERS)}" if files is not None else ""
+        captions.append((said, truth + file, RED))
+    return _grid([images[index] for index in worst], captions, empty=f"None of the {len(labels)} images is misjudged.")
+
+
+def _grid(
+    images: Sequence[np.ndarray] | np.ndarray, captions: Sequence[tuple[str, str, str]], empty: str = "No images."
+) -> Figure:
+    """A figure of images, each with (first line, further lines, colour of the first)."""
+    if not len(images):
+        figure = new_figure(6, 1.2)
+        figure.text(0.5, 0.5, empty, ha="center", va="center", color=INK, fontsize=11)
+        return figure
+    columns = min(len(images), _COLUMNS)
+    rows = -(-len(images) // columns)
+    lines = 1 + max(len(more.splitlines()) for _, more, _ in captions)
+    figure = new_figure(1.9 * columns, (1.9 + 0.18 * lines) * rows)
+    for index, (image, (first, more, colour)) in enumerate(zip(images, captions, strict=True)):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        pixels = np.asarray(image)
+        pixels = pixels if pixels.dtype == np.uint8 else np.clip(pixels.astype(np.float32), 0, 1)
+        axes.imshow(pixels.squeeze(), cmap="gray", vmin=0, vmax=255 if pixels.dtype == np.uint8 else 1)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        for spine in axes.spines.values():
+            spine.set_color(RULE)
+        axes.set_title(shorten(first, _CHARACTERS), fontsize=9, color=colour, fontweight="bold", loc="left", pad=4)
+        if more:
+            axes.set_xlabel(more, fontsize=8.5, color=MUTED, loc="left", labelpad=3)
+    return figure

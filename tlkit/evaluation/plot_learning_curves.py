@@ -1,0 +1,83 @@
+"""Losses and metrics by epoch, with the openings of backbone stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tlkit.errors import UserError
+from tlkit.evaluation._figure import BLUE, INK, MUTED, ORANGE, new_figure, set_title, tidy
+
+_TITLES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
+_BEST_IS_LOWEST = ("loss", "error", "entropy")
+
+
+def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Sequence[tuple[int, int]] = ()) -> Figure:
+    """Plot every value that `fit` recorded: training and validation together, one panel for each.
+
+    Epochs count from 1 on the axis. The best validation value is marked. A dashed line stands before the first epoch
+    that trained with a stage newly opened.
+
+    Args:
+        history: `fit(...).history`: name -> one value an epoch; "val_" marks validation.
+        openings: (epoch, number of open stages), epochs from 0, as in `ProgressiveUnfreezing.openings`.
+
+    Raises:
+        UserError: When the history is empty.
+    """
+    names = [name for name in history if not name.startswith("val_") and name != "epoch" and len(history[name])]
+    if "learning_rate" in names and len(set(history["learning_rate"])) == 1:
+        names.remove("learning_rate")  # a constant tells nothing
+    if not names:
+        raise UserError("plot_learning_curves: the history is empty. Expected the `history` of a `fit` of one epoch.")
+    names.sort(key=lambda name: list(_TITLES).index(name) if name in _TITLES else len(_TITLES) - 1.5)
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = new_figure(1 + 4.3 * columns, 0.4 + 3.2 * rows)
+    for index, name in enumerate(names):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        _plot_one(axes, name, history)
+        _mark_openings(axes, openings, len(history[name]))
+        tidy(axes)
+        set_title(axes, _TITLES.get(name, name.replace("_", " ").capitalize()), pad=22 if openings else 10)
+        axes.set_xlabel("epoch", color=MUTED, fontsize=9)
+    return figure
+
+
+def _plot_one(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> None:
+    epochs = range(1, len(history[name]) + 1)
+    marker = "o" if len(epochs) <= 30 else None  # a single epoch is a point, not a line
+    axes.plot(epochs, history[name], color=BLUE, linewidth=1.8, marker=marker, markersize=4, label="training")
+    validation = history.get(f"val_{name}", ())
+    if len(validation):
+        epochs = range(1, len(validation) + 1)
+        axes.plot(epochs, validation, color=ORANGE, linewidth=1.8, marker=marker, markersize=4, label="validation")
+        best = (min if any(word in name for word in _BEST_IS_LOWEST) else max)(validation)
+        epoch = list(validation).index(best) + 1 if best == best else 1  # not a number: nothing is best
+        axes.plot(epoch, best, "o", markersize=9, markerfacecolor="none", markeredgecolor=ORANGE, markeredgewidth=1.5)
+        axes.plot([], [], "o", markersize=8, markerfacecolor="none", markeredgecolor=ORANGE, label=f"best: {best:.3g}")
+        axes.legend(facecolor="white", edgecolor="none", framealpha=0.85, fontsize=9, labelcolor=INK)
+    if name == "learning_rate":
+        axes.set_yscale("log")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+    axes.set_xlim(0.5, len(history[name]) + 0.5)
+
+
+def _mark_openings(axes: Axes, openings: Sequence[tuple[int, int]], num_epochs: int) -> None:
+    shown = [(epoch, number) for epoch, number in openings if epoch < num_epochs]
+    for index, (epoch, number) in enumerate(shown):
+        axes.axvline(epoch + 0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
+        axes.annotate(
+            f"stages open: {number}" if index == 0 else str(number),
+            (epoch + 0.5, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            ha="right" if epoch else "left",
+            va="bottom",
+            fontsize=8,
+            color=MUTED,
+        )

@@ -1,0 +1,70 @@
+"""Exporting a trained classifier so that it answers without tlkit, from the bytes of an image file."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from tlkit.errors import UserError
+
+
+def export_image_classifier(
+    model: keras.Model, folder: str | os.PathLike[str], *, class_names: Sequence[str], image_size: int
+) -> None:
+    """Write a SavedModel that takes encoded images and returns labels.
+
+    Decoding, resizing and the class names are inside, so the process that serves it needs TensorFlow alone. Its
+    signature `serving_default` maps `image_bytes`, strings `(batch,)` with the contents of JPEG, PNG, BMP or GIF
+    files, to `label`, strings `(batch,)`, `probabilities`, floats `(batch, classes)`, and `class_names`, strings
+    `(classes,)`.
+
+    TensorFlow decodes these formats without looking at EXIF rotation: turn such photos before sending them.
+
+    Args:
+        model: Classifier that maps images `(batch, image_size, image_size, 3)` in [0, 1] to probabilities.
+        folder: Where to write; must not hold a SavedModel yet.
+        class_names: Names in the order of the model's outputs.
+        image_size: Int. Height and width in pixels that the model was trained on.
+
+    Raises:
+        UserError: When the names do not match the model's outputs, or `folder` already holds a SavedModel.
+
+    Example:
+        >>> export_image_classifier(model, "exported", class_names=["ant", "bee"], image_size=224)
+        >>> classify = tf.saved_model.load("exported").signatures["serving_default"]
+        >>> classify(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label"]
+    """
+    folder, num_outputs = pathlib.Path(folder), model.output_shape[-1]
+    if num_outputs != len(class_names):
+        raise UserError(
+            f"export_image_classifier: the model has {num_outputs} outputs. Expected one for each of the "
+            f"{len(class_names)} `class_names`. Give the names in the order that the model was trained on."
+        )
+    if (folder / "saved_model.pb").exists():
+        raise UserError(
+            f"export_image_classifier: '{folder}' already holds a SavedModel. Expected a new folder. "
+            f"Choose another one or remove it."
+        )
+
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    names = tf.constant(list(class_names))
+
+    def decode(encoded: tf.Tensor) -> tf.Tensor:
+        image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+        image.set_shape((None, None, 3))
+        # As tlkit.data does it: the whole picture, with antialiasing.
+        return tf.image.resize(image, (image_size, image_size), antialias=True) / 255.0
+
+    def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((image_size, image_size, 3)))
+        probabilities = model(images, training=False)
+        label = tf.gather(names, tf.argmax(probabilities, axis=-1))
+        return {"label": label, "probabilities": probabilities, "class_names": names}
+
+    archive.add_endpoint("serving_default", classify, [tf.TensorSpec((None,), tf.string, "image_bytes")])
+    archive.write_out(str(folder), verbose=False)

@@ -95,9 +95,8 @@ def speed(handle):
         start = time.perf_counter()
         call(images)
         seconds.append(time.perf_counter() - start)
-    print(
-        f"{handle:24.24} forward {64 / np.median(seconds):.0f} images/s on all cores, {backbone.count_params():,} weights"
-    )
+    rate = 64 / np.median(seconds)
+    print(f"{handle:24.24} forward {rate:.0f} images/s on all cores, {backbone.count_params():,} weights")
 
 
 def main():

@@ -35,9 +35,7 @@ def test_optimizer_built_too_early(image_model):
     model = classifier(image_model)
     model.compile("adam", "mse")
     model.optimizer.build(model.trainable_variables)
-    with pytest.raises(
-        tlkit.UserError, match="built on all 20 variables. .* that knows 2 of them"
-    ):
+    with pytest.raises(tlkit.UserError, match="built on all 20 variables. .* that knows 2 of them"):
         prepare_unfreezing(model)
 
 

@@ -92,7 +92,7 @@ def numeric_gradient(backbone, variable, step=1e-2):
             changed = value.copy()
             changed[index] += sign * step
             variable.assign(changed)
-            sides.append(float(tf.reduce_sum(tf.square(backbone(FEATURES)))))
+            sides.append(np.square(backbone(FEATURES).numpy().astype(np.float64)).sum())
         gradient[index] = (sides[0] - sides[1]) / (2 * step)
     variable.assign(value)
     return gradient

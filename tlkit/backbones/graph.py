@@ -18,6 +18,7 @@ from tlkit.backbones.program import Program
 from tlkit.errors import UserError
 
 _POOLING = {"Mean", "AvgPool"}
+_PADDING = {"Pad", "PadV2", "MirrorPad"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,9 +156,18 @@ class ProgramGraph:
         return maps[-1] if maps else None
 
     def pyramid(self) -> dict[str, tf.Tensor]:
-        """The deepest map at strides 8, 16 and 32, as "P3", "P4", "P5"; strides the model lacks are left out."""
+        """The deepest map at strides 8, 16 and 32, as "P3", "P4", "P5"; strides the model lacks are left out.
+
+        Of each stride the last map through which everything flows, since a later one may be a mere branch; in models
+        without such maps the last of all. Padded copies of a map are no maps.
+        """
         end = self.position[self.last_map.op] if self.last_map is not None else -1
-        deepest = {self.level(op): op.outputs[0] for op in self.path[: end + 1]}
+        maps = [op for op in self.path[: end + 1] if op.type not in _PADDING]
+        deepest = {self.level(op): op.outputs[0] for op in maps}
+        alone = {cut.position for cut in self.cuts}
+        deepest |= {self.level(op): op.outputs[0] for op in maps if self.position[op] in alone}
+        if self.last_map is not None:
+            deepest[self.level(self.last_map.op)] = self.last_map
         return {f"P{level}": deepest[level] for level in (3, 4, 5) if level in deepest}
 
     def stages(self, wanted: int | Sequence[tuple[str, str]] | None) -> tuple[Stage, ...]:

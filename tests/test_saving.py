@@ -36,6 +36,15 @@ def test_optimizer_state_is_restored(image_model, tmp_path, prepare):
     assert sum(stage.is_open for stage in loaded.get_layer("backbone").stages) == 0
 
 
+@pytest.mark.parametrize("prepare", [True, False])
+def test_saved_before_its_first_step(image_model, tmp_path, prepare):
+    """Nothing to restore: the optimizer of the loaded model can still be prepared."""
+    build(image_model, prepare).save(tmp_path / "model.keras")
+    loaded = tlkit.load_model(tmp_path / "model.keras")
+    prepare_unfreezing(loaded)
+    assert float(loaded.optimizer.learning_rate) == pytest.approx(1e-2)
+
+
 def test_without_compiling(image_model, tmp_path):
     build(image_model, True).save(tmp_path / "model.keras")
     assert not tlkit.load_model(tmp_path / "model.keras", compile=False).compiled

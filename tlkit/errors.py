@@ -24,8 +24,9 @@ def exit_on_user_error() -> Iterator[None]:
     recognised by its text and worded the same way. Every other exception passes through.
 
     Example:
-        with exit_on_user_error():
-            main()
+        >>> with exit_on_user_error():
+        ...     print("trained")
+        trained
     """
     try:
         yield

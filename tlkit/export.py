@@ -34,9 +34,11 @@ def export_image_classifier(
         UserError: When the names do not match the model's outputs, or `folder` already holds a SavedModel.
 
     Example:
-        >>> export_image_classifier(model, "exported", class_names=["ant", "bee"], image_size=224)
+        >>> export_image_classifier(model, "exported", class_names=["ant", "bee"], image_size=128)
         >>> classify = tf.saved_model.load("exported").signatures["serving_default"]
-        >>> classify(image_bytes=tf.constant([open("photo.jpg", "rb").read()]))["label"]
+        >>> answer = classify(image_bytes=tf.constant([pathlib.Path("photo.jpg").read_bytes()]))
+        >>> answer["probabilities"].shape
+        TensorShape([1, 2])
     """
     folder, num_outputs = pathlib.Path(folder), model.output_shape[-1]
     if num_outputs != len(class_names):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
 import zipfile
 from typing import Any
 
+import h5py
 import keras
 
 # Keras finds a layer of another package by its registered name, so the modules that register must be imported.
-import tlkit.backbones.backbone  # noqa: F401
+from tlkit.backbones import Backbone
 from tlkit.errors import UserError
 from tlkit.finetune.prepare import find_backbones
 
@@ -32,7 +34,9 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> keras.M
         UserError: When the file does not exist or is not a complete `.keras` file.
 
     Example:
-        >>> model = tlkit.load_model("runs/latest/model.keras")
+        >>> model = tlkit.load_model("model.keras")
+        >>> model.get_layer("backbone").handle
+        'tlkit:mini-image'
     """
     path = pathlib.Path(path)
     if not path.is_file():
@@ -54,18 +58,38 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> keras.M
 def _restore_training(model: keras.Model, path: pathlib.Path, config: dict[str, Any]) -> None:
     """Compile the model as it was and load its optimizer's state.
 
-    Keras builds the optimizer on the weights that train now and then refuses state that was saved for more: one
-    that `prepare_unfreezing` built knows the frozen stages too.
+    Keras would build the optimizer on the weights that train now and, with a mere warning, drop state that was saved
+    for others: an optimizer that `prepare_unfreezing` built knows the frozen stages too.
     """
-    opened = [(backbone, sum(stage.is_open for stage in backbone.stages)) for backbone in find_backbones(model)]
-    for backbone, _ in opened:
-        if backbone.stages:
-            backbone.unfreeze()
-    model.compile_from_config(config)
-    for backbone, count in opened:
+    backbones = find_backbones(model)
+    opened = [sum(stage.is_open for stage in backbone.stages) for backbone in backbones]
+    everything = [len(backbone.stages) for backbone in backbones]
+    num_saved = _num_optimizer_variables(path)
+    for stages in (everything, opened):
+        model.compile(**keras.saving.deserialize_keras_object(config))
+        _open(backbones, stages)
+        model.optimizer.build(model.trainable_variables)
+        _open(backbones, opened)
+        if len(model.optimizer.variables) == num_saved:
+            model.load_weights(path)
+            return
+    # Saved before its first step: there is no state, and `prepare_unfreezing` can still choose the weights.
+    model.compile(**keras.saving.deserialize_keras_object(config))
+
+
+def _open(backbones: list[Backbone], stages: list[int]) -> None:
+    for backbone, count in zip(backbones, stages, strict=True):
         backbone.unfreeze(last=count)
-    try:
-        model.load_weights(path)
-    except ValueError:
-        model.compile_from_config(config)  # saved without `prepare_unfreezing`: on the open stages alone
-        model.load_weights(path)
+
+
+def _num_optimizer_variables(path: pathlib.Path) -> int:
+    """How many arrays of the optimizer a `.keras` file holds."""
+    with zipfile.ZipFile(path) as archive:
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    found: list[str] = []
+    with h5py.File(weights) as file:
+        if "optimizer" in file:
+            file["optimizer"].visititems(
+                lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
+            )
+    return len(found)

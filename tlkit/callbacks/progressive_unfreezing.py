@@ -41,9 +41,11 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy")
-        >>> tlkit.finetune.prepare_unfreezing(model)
-        >>> unfreezing = tlkit.callbacks.ProgressiveUnfreezing(schedule={0: 0, 3: 1, 5: 2})
-        >>> model.fit(train, epochs=8, callbacks=[unfreezing])
+        >>> prepare_unfreezing(model)
+        >>> unfreezing = ProgressiveUnfreezing(schedule={0: 0, 1: 1, 2: 3}, verbose=0)
+        >>> history = model.fit(train, epochs=3, callbacks=[unfreezing], shuffle=False, verbose=0)
+        >>> [stage.name for stage in model.get_layer("backbone").stages if stage.is_open]
+        ['stride_8', 'stride_16', 'stride_32']
 
     Notes:
         A second `fit` starts the schedule anew at its `initial_epoch`.

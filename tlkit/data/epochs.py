@@ -22,9 +22,14 @@ def epochs(make_epoch: Callable[[tf.Tensor], tf.data.Dataset], *, seed: int, fir
         first_epoch: Epoch to begin with: 0, or `fit`'s `initial_epoch` when resuming.
 
     Example:
-        data = load_image_folder("photos", image_size=224, batch_size=32, seed=7)
-        train = epochs(data.train_epoch, seed=7, first_epoch=5)
-        model.fit(train, steps_per_epoch=len(data.train), initial_epoch=5, epochs=10)
+        >>> from tlkit.data import load_image_folder
+        >>> data = load_image_folder("photos", image_size=128, batch_size=32, seed=7)
+        >>> train = epochs(data.train_epoch, seed=7, first_epoch=5)
+        >>> history = model.fit(
+        ...     train, steps_per_epoch=len(data.train), initial_epoch=5, epochs=7, shuffle=False, verbose=0
+        ... )
+        >>> history.epoch
+        [5, 6]
     """
     import tensorflow as tf
 

@@ -77,8 +77,10 @@ def load_image_folder(
         UserError: When the folder is not laid out as expected, or files do not decode.
 
     Example:
-        data = load_image_folder("photos", image_size=224, batch_size=32, seed=7)
-        model.fit(data.train, validation_data=data.validation, epochs=5)
+        >>> data = load_image_folder("photos", image_size=128, batch_size=32, seed=7)
+        >>> data.class_names
+        ['ant', 'bee']
+        >>> history = model.fit(data.train, validation_data=data.validation, epochs=2, shuffle=False, verbose=0)
     """
     if on_corrupt not in ("error", "skip"):
         raise UserError(f"load_image_folder: expected `on_corrupt` to be 'error' or 'skip'. Received: {on_corrupt!r}.")

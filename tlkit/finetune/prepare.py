@@ -23,7 +23,7 @@ def prepare_unfreezing(model: keras.Model) -> None:
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy")
-        >>> tlkit.finetune.prepare_unfreezing(model)
+        >>> prepare_unfreezing(model)
     """
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:

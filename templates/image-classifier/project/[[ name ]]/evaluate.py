@@ -102,7 +102,16 @@ def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Exampl
 
 def print_table(evaluations: list[Evaluation]) -> None:
     """One row a run, and the gain where a pretrained and a random one can be compared."""
-    table = Table("run", "weights", "judged on", "accuracy (95 % interval)", "balanced", box=None, padding=(0, 1))
+    table = Table(
+        "run",
+        "weights",
+        "judged on",
+        "accuracy (95 % int.)",
+        "balanced",
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
+    )
     accuracy = {}
     for evaluation in evaluations:
         metrics, weights = evaluation.metrics[evaluation.part], evaluation.config.weights
@@ -112,7 +121,7 @@ def print_table(evaluations: list[Evaluation]) -> None:
             evaluation.run.name,
             weights,
             f"{metrics['num_examples']} {evaluation.part}",
-            f"{metrics['accuracy']:.1%} ({low:.1%} to {high:.1%})",
+            f"{metrics['accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})",
             f"{metrics['balanced_accuracy']:.1%}",
         )
     Console().print(table)

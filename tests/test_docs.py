@@ -1,0 +1,79 @@
+"""What the documentation says is run: examples in docstrings, commands in README."""
+
+import doctest
+import importlib
+import pathlib
+import pkgutil
+import re
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import tlkit
+
+ROOT = pathlib.Path(__file__).parents[1]
+MODULES = [m.name for m in pkgutil.walk_packages(tlkit.__path__, "tlkit.") if not m.name.endswith("__main__")]
+
+
+def examples(module_name):
+    module = importlib.import_module(module_name)
+    return [test for test in doctest.DocTestFinder().find(module) if test.examples]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the examples run: photos of two classes, one photo, and a saved model."""
+    folder, random = tmp_path_factory.mktemp("docs"), np.random.default_rng(0)
+    for name in ("ant", "bee"):
+        (folder / "photos" / name).mkdir(parents=True)
+        for number in range(8):
+            pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
+    Image.fromarray(pixels).save(folder / "photo.jpg")
+    make_model().save(folder / "model.keras")
+    return folder
+
+
+def make_model():
+    inputs = keras.Input((128, 128, 3))
+    features = tlkit.load_backbone("tlkit:mini-image")(inputs)
+    model = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(features))
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return model
+
+
+@pytest.mark.parametrize("module_name", MODULES)
+def test_docstring_examples(module_name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    for test in examples(module_name):
+        images = np.random.default_rng(0).uniform(size=(8, 128, 128, 3)).astype("float32")
+        train = tf.data.Dataset.from_tensor_slices((images, np.arange(8) % 2)).batch(4)
+        test.globs.update(tlkit=tlkit, np=np, tf=tf, keras=keras, model=make_model(), train=train)
+        runner.run(test)
+        keras.utils.clear_session()
+    assert runner.summarize(verbose=False).failed == 0
+
+
+def test_there_are_examples():
+    assert sum(bool(examples(name)) for name in MODULES) >= 8
+
+
+@pytest.mark.parametrize("module_name", MODULES)
+def test_references_have_an_address(module_name):
+    source = pathlib.Path(importlib.import_module(module_name).__file__).read_text(encoding="utf-8")
+    for paragraph in re.split(r"\n\s*\n", source):
+        if "Reference:" in paragraph:
+            assert "https://" in paragraph, paragraph
+
+
+def test_readme_names_targets_and_templates_that_exist():
+    readme, makefile = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^make ([a-z-]+)", readme, re.MULTILINE))
+    assert {"demo", "test"} <= targets
+    assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+    for template in re.findall(r"tlkit new ([a-z-]+)", readme):
+        assert (ROOT / "templates" / template).is_dir()

@@ -35,7 +35,7 @@ test-all: $(READY) ## Run every test that needs no graphics card (under 45 minut
 	$(BIN)/python -m pytest -m "not gpu"
 
 test-gpu: $(READY) ## Run the tests for a graphics card
-	$(BIN)/python -m pytest -m gpu
+	TLKIT_TEST_GPU=1 $(BIN)/python -m pytest -m gpu
 
 check: $(READY) ## Lint, format and types
 	$(BIN)/ruff check .

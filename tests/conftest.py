@@ -3,13 +3,17 @@
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: its C++ notes are not ours
-os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")  # the tests compare numbers to 1e-6; `make test-gpu` unsets this
+if "TLKIT_TEST_GPU" not in os.environ:  # set by `make test-gpu`
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the tests compare numbers to 1e-6, which a card's TF32 does not keep
 
 import keras
 import pytest
 import saved_models
 import tensorflow as tf
 
+if "TLKIT_TEST_GPU" in os.environ:
+    for card in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(card, True)
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tlkit
 import tlkit.backbones
 import tlkit.callbacks
+from tlkit.distribution import choose_strategy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +79,7 @@ def test_mixed_precision(row, image_model, policy):
 
 
 def test_two_devices(row, image_model):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    strategy = choose_strategy("mirrored")
     expected = row.make(image_model)(batch(row))
     with strategy.scope():
         inputs = keras.Input(row.input_shape)

@@ -11,6 +11,7 @@ from PIL import Image
 
 from tlkit import UserError
 from tlkit.data import epochs, load_image_folder, split_image_folder
+from tlkit.distribution import choose_strategy
 from tlkit.errors import exit_on_user_error
 
 
@@ -51,6 +52,20 @@ def test_batches(folder, cache):
     images, labels = next(iter(data.test))
     assert images.shape == (4, 8, 8, 3) and images.dtype == "float32" and labels.dtype == "int32"
     assert labels.numpy().tolist() == [file.label for file in splits.test[:4]]
+
+
+@pytest.mark.parametrize("batch_size", [8, 64])
+def test_small_folders_fit_on_two_devices(folder, batch_size):
+    """40 images, 6 or so of them for validation: fewer than a batch, and not an even number."""
+    import keras
+
+    data = load(folder, batch_size=batch_size, split=(0.8, 0.2, 0))
+    assert len(data.files.validation) < 64
+    with choose_strategy("mirrored").scope():
+        model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    history = model.fit(data.train, validation_data=data.validation, epochs=2, shuffle=False, verbose=0)
+    assert np.isfinite(history.history["val_loss"]).all()
 
 
 def test_no_test_files_no_test_data(folder):

@@ -73,7 +73,7 @@ def test_most_wrong_comes_in_order_of_the_truth_s_probability():
 
 def test_most_wrong_when_nothing_is():
     figure = plot_most_wrong(np.zeros((2, 4, 4, 3)), [0, 1], np.eye(2), ["ant", "bee"])
-    assert texts(figure) == ["None of the 2 images is misjudged."]
+    assert texts(figure) == ["No image is misjudged."]
 
 
 def test_examples_take_bytes_floats_and_grey():

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 import tlkit
 from tlkit.callbacks import ProgressiveUnfreezing
+from tlkit.distribution import choose_strategy
 from tlkit.finetune import prepare_unfreezing
 
 
@@ -75,7 +76,7 @@ def fit(model, data, callbacks, epochs=3):
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_opened_stages_move_and_frozen_ones_stay_bit_equal(image_model, data, devices, policy):
     keras.mixed_precision.set_global_policy(policy)
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]) if devices == 2 else None
+    strategy = choose_strategy("mirrored") if devices == 2 else None
     witness = Witness()
     model = build(image_model, strategy)
     unfreezing = ProgressiveUnfreezing(schedule=SCHEDULE, verbose=0)
@@ -91,7 +92,7 @@ def test_opened_stages_move_and_frozen_ones_stay_bit_equal(image_model, data, de
 
 def test_two_devices_train_as_one(image_model, data):
     losses = []
-    for strategy in (None, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])):
+    for strategy in (None, choose_strategy("mirrored")):
         model = build(image_model, strategy)
         losses.append(fit(model, data, [ProgressiveUnfreezing(schedule=SCHEDULE, verbose=0)]).history["loss"])
         keras.utils.clear_session()
@@ -123,7 +124,7 @@ def test_forgotten_preparation_is_made_up_for_on_one_device(image_model, data):
 
 
 def test_forgotten_preparation_is_an_error_under_a_strategy(image_model, data):
-    model = build(image_model, tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), prepare=False)
+    model = build(image_model, choose_strategy("mirrored"), prepare=False)
     with pytest.raises(tlkit.UserError, match="built on all 20 variables. Received: one that knows 2 of them"):
         fit(model, data, [ProgressiveUnfreezing(schedule=SCHEDULE, verbose=0)])
 

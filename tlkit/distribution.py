@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import tensorflow as tf
 
 from tlkit.errors import UserError
@@ -32,6 +34,13 @@ def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
         )
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
-        return tf.distribute.MirroredStrategy([device.name for device in gpus or tf.config.list_logical_devices("CPU")])
+        return _mirrored(tuple(device.name for device in gpus or tf.config.list_logical_devices("CPU")))
     # The default strategy: Keras places everything on the first GPU by itself.
     return tf.distribute.get_strategy()
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    # One a process: every strategy numbers its collective operations from the same start, and two of them on the same
+    # devices (two trials of a search) then meet as "Shape mismatch in the collective instance".
+    return tf.distribute.MirroredStrategy(list(devices))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable, Sequence
@@ -104,7 +105,10 @@ class _Images:
     def __init__(self, files: list[ImageFile], image_size: int, batch_size: int, cache: bool) -> None:
         self.files = files
         self.image_size = image_size
-        self.batch_size = batch_size
+        # Under `tf.distribute` Keras 3.15 averages the first batch over the replicas and fails when they got shares of
+        # different size (https://github.com/keras-team/keras/issues/20585): of fewer images than a batch, the first
+        # one holds a power of two.
+        self.batch_size = batch_size if len(files) >= batch_size else 2 ** int(math.log2(max(len(files), 1)))
         # Memory that is not yet written is not yet taken: the array grows as images are read.
         shape = (len(files), image_size, image_size, 3)
         self.pixels: np.ndarray[Any, np.dtype[np.uint8]] | None = np.empty(shape, np.uint8) if cache else None

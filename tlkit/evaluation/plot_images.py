@@ -63,7 +63,7 @@ def plot_most_wrong(
         truth = f"true: {shorten(class_names[labels[index]], _CHARACTERS - 9)} {of_truth[index]:.0%}"
         file = f"\n{shorten(Path(files[index]).name, _CHARACTERS)}" if files is not None else ""
         captions.append((said, truth + file, RED))
-    return _grid([images[index] for index in worst], captions, empty=f"None of the {len(labels)} images is misjudged.")
+    return _grid([images[index] for index in worst], captions, empty="No image is misjudged.")
 
 
 def _grid(

@@ -14,6 +14,7 @@ import tensorflow as tf
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values
 from tlkit.backbones.program import Program
+from tlkit.backbones.runner import ProgramRunner
 from tlkit.errors import UserError
 
 
@@ -50,6 +51,9 @@ class Backbone(keras.layers.Layer):
         native_shape: As `input_shape`, with the size that the model was trained on.
         input_range: Pair of numbers that pixels 0 and 1 are mapped to, or None for `(0, 1)`.
         num_open: Int. How many stages train, counted from the top.
+        training_program: As `program`: the model's own graph for training, used while every stage is open; None to
+            stay with inference.
+        training_endpoints: As `endpoints`, in that graph.
         handle: String. Where the model came from, for messages.
         why_whole: Why the weights could not be lifted, or None. Such a layer has no stages and stays frozen.
 
@@ -71,6 +75,8 @@ class Backbone(keras.layers.Layer):
 
     Notes:
         BatchNorm runs in inference mode, in open stages too: its statistics never move, its scale and offset train.
+        Loaded with `training_mode=True`, a wholly open backbone runs the model's training graph instead: dropout, and
+        BatchNorm on the batch's statistics, which update the moving ones.
         Opening a stage during `fit` needs a retrace and an optimizer that knows the weights: use
         `tlkit.callbacks.ProgressiveUnfreezing`. Setting `trainable` leaves the choice of stages as it is:
         `trainable = False` stops all, `True` lets the open ones train again.
@@ -89,6 +95,8 @@ class Backbone(keras.layers.Layer):
         native_shape: Sequence[int | None],
         input_range: tuple[float, float] | None = None,
         num_open: int = 0,
+        training_program: Program | dict[str, Any] | None = None,
+        training_endpoints: str | dict[str, str] | None = None,
         handle: str = "",
         why_whole: str | None = None,
         values: Sequence[np.ndarray] | None = None,
@@ -97,22 +105,29 @@ class Backbone(keras.layers.Layer):
     ):
         kwargs["autocast"] = False  # or the input would reach `call` already rounded to 16 bits
         super().__init__(**kwargs)
-        self.program = program if isinstance(program, Program) else Program.from_config(program)
+        self.program = _as_program(program)
+        self.training_program = None if training_program is None else _as_program(training_program)
         self.outputs = outputs
         self.handle = handle
         self.native_shape = tuple(native_shape)
         self.input_range = tuple(input_range) if input_range else None
         self.why_whole = why_whole
         self._stage_indices = tuple((name, tuple(indices)) for name, indices in stages)
-        self._endpoints = endpoints if isinstance(endpoints, str) else dict(endpoints)
+        self._endpoints = endpoints
+        self._training_endpoints = training_endpoints
         self._input_shape = tuple(input_shape)
         self._num_open = num_open
         self._values = values
         self._shared = None if shared is None else tuple(shared)
         self._parameters: list[keras.Variable] = []
-        self._tables = self.program.make_tables()
-        # Cached outside Keras' and TensorFlow's tracking of attributes.
-        self._function = functools.lru_cache(maxsize=None)(self._make_function)
+        options = {"pool": outputs == "pooled", "input_range": self.input_range}
+        self._inference = ProgramRunner(self.program, endpoints, **options)
+        self._training = None
+        if self.training_program is not None:
+            self._training = ProgramRunner(self.training_program, training_endpoints, **options)
+        # Held by the layer, so that a SavedModel exported from it has them.
+        self._tables = [*self._inference.tables, *(self._training.tables if self._training else ())]
+        # A cache of functions, out of reach of Keras' and TensorFlow's tracking of attributes.
         self._loss_function = functools.lru_cache(maxsize=None)(self.program.loss_function)
 
     # Weights and stages
@@ -200,33 +215,24 @@ class Backbone(keras.layers.Layer):
 
     # Computing
 
-    def _make_function(self, input_shape: tuple[int | None, ...]) -> tuple[Any, list[tf.TensorSpec]]:
-        """The TensorFlow function for inputs of this shape, and what it returns."""
-        function = self.program.function((None, *input_shape), tf.nest.flatten(self._endpoints))
-        # Read now: once a gradient was taken, a function lists its intermediates among its outputs.
-        specs = [tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in function.outputs]
-        if self._endpoints == self.program.output and specs[0].shape.rank is None:
-            specs = [tf.TensorSpec(self.program.output_shape, specs[0].dtype)]
-        return function, specs
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor | dict[str, tf.Tensor]:
-        function, specs = self._function(self._checked(inputs.shape))
-        if self.program.input_dtype.is_floating:
-            inputs = tf.cast(inputs, self.program.input_dtype)
-            if self.input_range is not None:
-                low, high = self.input_range
-                inputs = inputs * (high - low) + low
-        values = [tf.convert_to_tensor(variable) for variable in self._parameters]
-        self._add_regularization(values)
-        tensors = function(inputs, *values, *(table.resource_handle for table in self._tables))
-        if not self._num_open:
-            tensors = [tf.stop_gradient(tensor) for tensor in tensors]
-        tensors = [self._finish(tf.ensure_shape(t, spec.shape)) for t, spec in zip(tensors, specs, strict=True)]
-        return tf.nest.pack_sequence_as(self._endpoints, tensors)
+    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
+        self._check(inputs.shape)
+        values = {
+            parameter.placeholder: tf.convert_to_tensor(variable)
+            for parameter, variable in zip(self.program.parameters, self._parameters, strict=True)
+        }
+        self._add_regularization(list(values.values()))
+        wholly_open = self._num_open == len(self._stage_indices) and self.trainable
+        runner = self._training if self._training and training and wholly_open else self._inference
+        tensors, updates = runner.run(inputs, values)
+        for parameter, variable in zip(self.program.parameters, self._parameters, strict=True):
+            if parameter.placeholder in updates:
+                variable.assign(updates[parameter.placeholder])
+        return tf.nest.map_structure(self._finish, tensors)
 
     def _finish(self, tensor: tf.Tensor) -> tf.Tensor:
-        if self.outputs == "pooled" and tensor.shape.rank == 4:
-            tensor = tf.reduce_mean(tensor, (1, 2))
+        if not self._num_open:
+            tensor = tf.stop_gradient(tensor)
         return tf.cast(tensor, self.compute_dtype) if tensor.dtype.is_floating else tensor
 
     def _add_regularization(self, values: list[tf.Tensor]) -> None:
@@ -243,19 +249,17 @@ class Backbone(keras.layers.Layer):
         index_of = {p.placeholder: i for i, p in enumerate(self.program.parameters)}
         return [{index_of[p.placeholder] for p in self.program.upto(loss).parameters} for loss in self.program.losses]
 
-    def compute_output_spec(self, inputs: keras.KerasTensor) -> Any:
-        _, tensors = self._function(self._checked(inputs.shape))
-        specs = []
-        for tensor in tensors:
-            shape = tuple(tensor.shape[1:])
-            if self.outputs == "pooled" and len(shape) == 3:
-                shape = shape[-1:]
-            dtype = self.compute_dtype if tensor.dtype.is_floating else tensor.dtype.name
-            specs.append(keras.KerasTensor((inputs.shape[0], *shape), dtype))
-        return tf.nest.pack_sequence_as(self._endpoints, specs)
+    def compute_output_spec(self, inputs: keras.KerasTensor, training: bool | None = None) -> Any:
+        self._check(inputs.shape)
 
-    def _checked(self, shape: Any) -> tuple[int | None, ...]:
-        """The shape of one input, when the model takes it."""
+        def symbolic(spec: tf.TensorSpec) -> keras.KerasTensor:
+            dtype = self.compute_dtype if spec.dtype.is_floating else spec.dtype.name
+            return keras.KerasTensor((inputs.shape[0], *spec.shape[1:]), dtype)
+
+        return tf.nest.map_structure(symbolic, self._inference.specs(inputs.shape[1:]))
+
+    def _check(self, shape: Any) -> None:
+        """Raise when the model does not take inputs of this shape."""
         shape, expected = tuple(shape[1:]), self._input_shape
         fits = len(shape) == len(expected) and all(
             None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
@@ -266,7 +270,6 @@ class Backbone(keras.layers.Layer):
                 f"Backbone: '{self.handle}' does not take inputs of shape {('batch', *shape)}. Expected {wanted}. "
                 f"Resize the images, or load the backbone with the `image_size` of your data."
             )
-        return shape
 
     # Cutting
 
@@ -357,7 +360,9 @@ class Backbone(keras.layers.Layer):
             **config,
             "program": self.program.get_config(),
             "stages": [[name, list(indices)] for name, indices in self._stage_indices],
-            "endpoints": self._endpoints if isinstance(self._endpoints, str) else dict(self._endpoints),
+            "endpoints": _plain(self._endpoints),
+            "training_program": None if self.training_program is None else self.training_program.get_config(),
+            "training_endpoints": _plain(self._training_endpoints),
             "outputs": self.outputs,
             "input_shape": list(self._input_shape),
             "native_shape": list(self.native_shape),
@@ -374,3 +379,12 @@ class Backbone(keras.layers.Layer):
     def load_own_variables(self, store: Any) -> None:
         for index, variable in enumerate(self._parameters):
             variable.assign(store[str(index)])
+
+
+def _as_program(program: Program | dict[str, Any]) -> Program:
+    return program if isinstance(program, Program) else Program.from_config(program)
+
+
+def _plain(endpoints: Any) -> Any:
+    # Keras wraps dicts that are set as attributes.
+    return dict(endpoints) if isinstance(endpoints, dict) else endpoints

@@ -27,6 +27,7 @@ def load_backbone(
     image_size: int | None = None,
     input_range: tuple[float, float] | None = None,
     weights: str = "pretrained",
+    training_mode: bool = False,
     name: str = "backbone",
 ) -> Backbone:
     """Load a pretrained model as a Keras layer, frozen, with stages that can be opened from the top.
@@ -42,6 +43,9 @@ def load_backbone(
         input_range: Pair of floats that the model expects for black and white, when it is not `(0, 1)`.
         weights: "pretrained"; "random", freshly initialised with a fixed seed and settled BatchNorm statistics, the
             baseline of every transfer gain; or the path of a `.keras` file whose backbone has the same weights.
+        training_mode: Bool. Whether the backbone runs the model's own training graph in `fit` while every stage is
+            open: dropout, and BatchNorm on the batch's statistics, which update the moving ones. Small batches make
+            those noisy, so the default keeps BatchNorm in inference mode.
         name: String. The layer's name.
 
     Returns:
@@ -62,6 +66,14 @@ def load_backbone(
     shape, native = _shapes(lifted, handle, image_size)
     graph = ProgramGraph(lifted.program, (None, *native))
     groups = graph.stages(stages)
+    training_graph = None
+    if training_mode:
+        if lifted.training_program is None:
+            raise UserError(
+                f"load_backbone: `training_mode` is not to be had: '{handle}' has no graph for training that could be "
+                f"lifted. Expected a model called with `training=True`. Leave `training_mode` out."
+            )
+        training_graph = ProgramGraph(lifted.training_program, (None, *native))
     values, weights_path = lifted.values, None
     if weights == "random":
         values = settle_batch_norm(graph, random_values(lifted.program), (None, *native))
@@ -75,6 +87,8 @@ def load_backbone(
         input_shape=shape,
         native_shape=native,
         input_range=input_range,
+        training_program=lifted.training_program if training_mode else None,
+        training_endpoints=_endpoints(training_graph, outputs, handle) if training_graph else None,
         handle=handle,
         why_whole=lifted.why_whole,
         values=values,

@@ -46,6 +46,7 @@ class Program:
         output: Name of the tensor that the model itself returns.
         output_shape: Its shape as the model declares it, for where the graph does not tell (after a lookup table).
         losses: Names of the scalars of its regularization losses; they depend on parameters alone.
+        updates: For each parameter that a call changes, its placeholder and the tensor of its new value.
         parameters: The weights, in the order in which the model reads them.
         tables: The lookup tables.
     """
@@ -55,6 +56,7 @@ class Program:
     output: str
     output_shape: tuple[int | None, ...] | None
     losses: tuple[str, ...]
+    updates: tuple[tuple[str, str], ...]
     parameters: tuple[Parameter, ...]
     tables: tuple[Table, ...]
 
@@ -71,6 +73,7 @@ class Program:
         config["graph_def"] = base64.b64encode(graph).decode("ascii")
         config["output_shape"] = None if self.output_shape is None else list(self.output_shape)
         config["losses"] = list(self.losses)
+        config["updates"] = [list(pair) for pair in self.updates]
         config["parameters"] = [{**vars(p), "shape": list(p.shape)} for p in self.parameters]
         config["tables"] = [dict(vars(t)) for t in self.tables]
         return config
@@ -85,6 +88,7 @@ class Program:
             output=config["output"],
             output_shape=None if config["output_shape"] is None else tuple(config["output_shape"]),
             losses=tuple(config["losses"]),
+            updates=tuple((placeholder, tensor) for placeholder, tensor in config["updates"]),
             parameters=tuple(Parameter(**{**p, "shape": tuple(p["shape"])}) for p in config["parameters"]),
             tables=tuple(Table(**t) for t in config["tables"]),
         )
@@ -117,7 +121,7 @@ class Program:
 
     def upto(self, tensor: str) -> Program:
         """The program that computes `tensor` instead of the output; regularization losses stay with the other part."""
-        return dataclasses.replace(self, output=tensor, output_shape=None, losses=())._pruned([tensor])
+        return dataclasses.replace(self, output=tensor, output_shape=None, losses=(), updates=())._pruned([tensor])
 
     def starting_at(self, tensor: tf.Tensor, keep: Sequence[str]) -> Program:
         """The program that takes `tensor` as its input and still computes the output and the tensors in `keep`.
@@ -134,7 +138,9 @@ class Program:
                 if name in (plain, tensor.name):
                     node.input[index] = cut
         graph_def.node.append(make_placeholder(cut, tensor.dtype, tensor.shape))
-        return dataclasses.replace(self, graph_def=graph_def, input=cut)._pruned([self.output, *keep, *self.losses])
+        return dataclasses.replace(self, graph_def=graph_def, input=cut, updates=())._pruned(
+            [self.output, *keep, *self.losses]
+        )
 
     def _pruned(self, wanted: Sequence[str]) -> Program:
         tables = self.tables

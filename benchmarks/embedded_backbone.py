@@ -29,9 +29,13 @@ from tlkit.data import load_image_folder, write_sample_images
 
 
 def read(folder, image_size):
-    data = load_image_folder(folder, image_size=image_size, batch_size=32, split=(1.0, 0.0, 0.0), seed=0)
-    test = data.test if data.test is not None else data.validation
-    return [tuple(np.concatenate(part) for part in zip(*part_of, strict=True)) for part_of in (data.train, test)]
+    data = load_image_folder(folder, image_size=image_size, batch_size=32, seed=0)
+    # A probe needs no validation images: they are training ones where the folder has others to test on.
+    parts = ([data.train, data.validation], [data.test]) if data.test is not None else ([data.train], [data.validation])
+    return [
+        tuple(np.concatenate(arrays) for arrays in zip(*(batch for dataset in part for batch in dataset), strict=True))
+        for part in parts
+    ]
 
 
 def features(backbone, images):

@@ -32,7 +32,7 @@ class Settings:
     teacher_size: int = 192  # pixels; the views are enlarged, since the teacher is weaker on small inputs
     target_channels: int = 320  # principal components of the teacher's 1280 channels
     batch_size: int = 96
-    epochs: int = 16
+    epochs: int = 11
     learning_rate: float = 2.5e-3  # AdamW, one-epoch warm-up, then cosine to zero
     weight_decay: float = 0.02
     seed: int = 7

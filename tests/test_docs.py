@@ -77,3 +77,16 @@ def test_readme_names_targets_and_templates_that_exist():
     assert targets <= set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     for template in re.findall(r"tlkit new ([a-z-]+)", readme):
         assert (ROOT / "templates" / template).is_dir()
+
+
+def test_readme_code_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert blocks
+    photos = np.random.default_rng(0).uniform(size=(8, 128, 128, 3)).astype("float32")
+    for block in blocks:
+        names = {"photos": photos, "labels": np.arange(8)}
+        exec(compile(block, "README.md", "exec"), names)
+    opened = tlkit.load_model("model.keras").get_layer("backbone").stages
+    assert [stage.is_open for stage in opened] == [False, False, False, True, True]

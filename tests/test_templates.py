@@ -184,6 +184,12 @@ def test_its_own_tests_pass(project):
 COMMANDS = """
     import contextlib, io, json, runpy, sys
 
+    import tensorflow as tf
+
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+
     def command(module, *flags, code=None):
         print(">", module, *flags, flush=True)
         sys.argv = [module, *flags]
@@ -200,7 +206,7 @@ COMMANDS = """
     command("train", "--data", "nowhere", code=1)
     command("train", "--stages_to_open", "9", "--epochs", "80", code=1)
     short = "--epochs 2 --head_epochs 1 --stages_to_open 1 --batch_size 8".split()
-    command("train", *short, "--image_size", "96", "--precision", "mixed_bfloat16", "--strategy", "one-device")
+    command("train", *short, "--image_size", "96", "--precision", "mixed_bfloat16", "--strategy", "mirrored")
     command("train", *short, "--weights", "random", "--rotation", "0", "--horizontal_flip", "false")
     command("evaluate")
     command("evaluate", *RUNS(), "stopped")

@@ -33,6 +33,10 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> keras.M
     Raises:
         UserError: When the file does not exist or is not a complete `.keras` file.
 
+    Notes:
+        A backbone in the file is a graph of TensorFlow operations, which Keras' safe mode does not look into: open
+        files only from where you would run code.
+
     Example:
         >>> model = tlkit.load_model("model.keras")
         >>> model.get_layer("backbone").handle

@@ -14,28 +14,28 @@ import keras
 
 # Keras finds a layer of another package by its registered name, so the modules that register must be imported.
 from tlkit.backbones import Backbone
+from tlkit.backbones.safety import trusting
 from tlkit.errors import UserError
 from tlkit.finetune.prepare import find_backbones
 
 
-def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> keras.Model:
+def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: bool = False) -> keras.Model:
     """Open a `.keras` file that may hold layers of tlkit, in Keras' safe mode.
 
-    The file is complete: the SavedModel that a backbone came from is not needed any more.
+    The file is complete: the SavedModel that a backbone came from is not needed any more. The graph of a backbone in it
+    is scanned before anything of it runs, which Keras' safe mode does not do.
 
     Args:
         path: Path of the `.keras` file.
         compile: Bool. Whether to restore optimizer and losses as well, to go on training.
+        trust: Bool. Skips the scan, for a backbone that was loaded with `trust=True`.
 
     Returns:
         The model; the stages of its backbone are open or closed as they were when it was saved.
 
     Raises:
-        UserError: When the file does not exist or is not a complete `.keras` file.
-
-    Notes:
-        A backbone in the file is a graph of TensorFlow operations, which Keras' safe mode does not look into: open
-        files only from where you would run code.
+        UserError: When the file does not exist, is not a complete `.keras` file, or holds a backbone that would reach
+            outside the model.
 
     Example:
         >>> model = tlkit.load_model("model.keras")
@@ -50,7 +50,15 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True) -> keras.M
             f"load_model: '{path}' is not a complete '.keras' file. Expected the archive that `model.save` writes; "
             f"this one is damaged, cut off or of another format. Save or copy it again."
         )
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    try:
+        with trusting(trust):
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except TypeError as error:
+        # Keras wraps what a layer raises, once a level, and prints the whole config with it.
+        reason: BaseException | None = error
+        while reason is not None and not isinstance(reason, UserError):
+            reason = reason.__context__
+        raise reason or error from None
     if compile:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json")).get("compile_config")

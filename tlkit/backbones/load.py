@@ -11,6 +11,7 @@ import tensorflow as tf
 from tlkit.backbones.backbone import Backbone
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values, settle_batch_norm
+from tlkit.backbones.safety import trusting
 from tlkit.backbones.savedmodel import Lifted, lift_saved_model
 from tlkit.errors import UserError
 
@@ -28,6 +29,7 @@ def load_backbone(
     input_range: tuple[float, float] | None = None,
     weights: str = "pretrained",
     training_mode: bool = False,
+    trust: bool = False,
     name: str = "backbone",
 ) -> Backbone:
     """Load a pretrained model as a Keras layer, frozen, with stages that can be opened from the top.
@@ -46,6 +48,8 @@ def load_backbone(
         training_mode: Bool. Whether the backbone runs the model's own training graph in `fit` while every stage is
             open: dropout, and BatchNorm on the batch's statistics, which update the moving ones. Small batches make
             those noisy, so the default keeps BatchNorm in inference mode.
+        trust: Bool. A SavedModel is a program; one whose operations reach files, processes, the network or Python is
+            refused. True skips that scan: only for models whose maker's code you would run.
         name: String. The layer's name.
 
     Returns:
@@ -62,7 +66,8 @@ def load_backbone(
     if outputs not in OUTPUTS:
         known = ", ".join(map(repr, OUTPUTS))
         raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
-    lifted = lift_saved_model(_resolve(handle))
+    with trusting(trust):
+        lifted = lift_saved_model(_resolve(handle))
     shape, native = _shapes(lifted, handle, image_size)
     graph = ProgramGraph(lifted.program, (None, *native))
     groups = graph.stages(stages)

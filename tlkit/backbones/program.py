@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tlkit.backbones.safety import scan_graph
+
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
@@ -80,8 +82,9 @@ class Program:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Program:
-        """The inverse of `get_config`."""
+        """The inverse of `get_config`; what comes from a file is scanned before anything of it can run."""
         graph_def = tf.compat.v1.GraphDef.FromString(zlib.decompress(base64.b64decode(config["graph_def"])))
+        scan_graph(graph_def, "The model's backbone")
         return cls(
             graph_def=graph_def,
             input=config["input"],

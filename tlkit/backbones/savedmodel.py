@@ -25,6 +25,7 @@ from tensorflow.python.training.saver import export_meta_graph
 from tlkit.backbones.interface import Interface, read_interface
 from tlkit.backbones.program import Parameter, Program, Table, prune
 from tlkit.backbones.rewrite import CannotLift, drop_control_edges, export_table, feed_parameters, make_constant
+from tlkit.backbones.safety import scan_saved_model
 from tlkit.errors import UserError
 
 # Attributes that keep a call from being inlined, or that name a gradient function the graph no longer holds:
@@ -56,13 +57,14 @@ class Lifted:
 
 
 def lift_saved_model(folder: str | pathlib.Path) -> Lifted:
-    """Open the SavedModel in `folder`.
+    """Open the SavedModel in `folder`, after a scan of what it would do (`safety.trusting` skips it).
 
     A model whose weights are read inside a loop or a conditional cannot be lifted: it is kept whole, its weights
     as constants of the graph, and stays frozen.
 
     Raises:
-        UserError: When `folder` holds no SavedModel of TensorFlow 2, or none that can be called on one batch.
+        UserError: When `folder` holds no SavedModel of TensorFlow 2, none that can be called on one batch, or one
+            that would reach outside the model.
     """
     folder = pathlib.Path(folder)
     if not (folder / "saved_model.pb").is_file():
@@ -71,6 +73,7 @@ def lift_saved_model(folder: str | pathlib.Path) -> Lifted:
             f"'{folder}' is not a SavedModel. Expected a folder with the file 'saved_model.pb'. Found: {found}. "
             f"Give the folder that TensorFlow's `tf.saved_model.save` or `model.export` wrote."
         )
+    scan_saved_model(folder)
     # A strategy's scope belongs to a thread: in a fresh one the model's variables are plain ones that can be read.
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_lift, folder).result()

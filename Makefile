@@ -24,7 +24,7 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 	cd $(DEMO)/textures && $(BIN)/python -m textures.train
 	cd $(DEMO)/textures && $(BIN)/python -m textures.train --weights random
 	cd $(DEMO)/textures && $(BIN)/python -m textures.evaluate runs/*
-	@echo "The pictures lie in $(DEMO)/textures/runs/"
+	@echo "Pictures of each: $(DEMO)/textures/runs/*/{learning_curves,confusion_matrix,most_wrong}.png"
 
 test: $(READY) ## Run the tests that are not slow (under 10 minutes on two cores)
 	$(BIN)/python -m pytest -m "not slow and not gpu"

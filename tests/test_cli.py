@@ -133,8 +133,14 @@ def test_new_takes_data_and_settings(tmp_path: Path):
 
 
 def test_the_backbone_has_an_option_of_its_own():
-    tlkit_command("new", "letter-counter", "abc_letters", "--backbone", "tlkit:other")
-    assert '"backbone": "tlkit:other"' in Path("abc_letters/.tlkit/answers.json").read_text()
+    tlkit_command("new", "letter-counter", "abc_letters", "--backbone", "https://tfhub.dev/google/x/1")
+    assert '"backbone": "https://tfhub.dev/google/x/1"' in Path("abc_letters/.tlkit/answers.json").read_text()
+
+
+def test_an_embedded_backbone_that_there_is_none_of():
+    result = tlkit_command("new", "letter-counter", "abc_letters", "--backbone", "tlkit:maxi")
+    assert result.exit_code == 1 and not Path("abc_letters").exists()
+    assert "Error: There is no embedded backbone 'tlkit:maxi'. Expected one of: tlkit:mini-image." in result.output
 
 
 def test_nothing_is_asked_where_there_is_no_terminal():
@@ -167,7 +173,7 @@ def test_a_terminal_is_asked_everything(on_a_terminal, tmp_path: Path):
 
 def test_a_terminal_is_asked_only_what_it_did_not_say(on_a_terminal):
     result = tlkit_command(
-        "new", "letter-counter", "abc_letters", "--backbone", "tlkit:x", "--set", "size=128", typed="\n\n"
+        "new", "letter-counter", "abc_letters", "--backbone", "tlkit:mini-image", "--set", "size=128", typed="\n\n"
     )
     assert result.exit_code == 0, result.output
     assert [line.split(" [")[0] for line in result.output.splitlines() if "]: " in line] == ["Letters", "Augment"]
@@ -207,7 +213,7 @@ def test_end_of_input_makes_nothing(on_a_terminal):
             "The template 'letter-counter' has no setting 'xyz'. Expected one of backbone, size, augment.",
         ),
         (
-            ["new", "empty", "abc_letters", "--backbone", "tlkit:x"],
+            ["new", "empty", "abc_letters", "--backbone", "tlkit:mini-image"],
             "The template 'empty' has no setting 'backbone'.",
         ),
         (

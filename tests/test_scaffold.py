@@ -357,7 +357,9 @@ def template_with_data(template: Template, monkeypatch: pytest.MonkeyPatch) -> T
     with open(template.folder / "template.toml", "r+") as file:
         text = file.read()
         file.seek(0)
-        file.write('data = "letters"\n' + text + '[[questions]]\nkey = "backbone"\nprompt = ""\ndefault = "tlkit:x"\n')
+        file.write(
+            'data = "letters"\n' + text + '[[questions]]\nkey = "backbone"\nprompt = ""\ndefault = "tlkit:mini-image"\n'
+        )
     return scaffold.list_templates()["tiny"]
 
 

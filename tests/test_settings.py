@@ -75,7 +75,7 @@ def test_help_is_the_comments(capsys):
     ("typed", "sentence"),
     [
         (["--btch_size", "3"], "there is no flag '--btch_size'. Did you mean '--batch_size'?"),
-        (["--batch-size", "3"], "there is no flag '--batch-size'. Did you mean '--batch_size'?"),
+        (["--batch-siez", "3"], "there is no flag '--batch_siez'. Did you mean '--batch_size'?"),
         (["photos"], "there is no flag 'photos'."),
         (["--batch_size", "many"], "argument --batch_size: invalid int value: 'many'."),
         (["--precision", "half"], "argument --precision: invalid choice: 'half' (choose from "),
@@ -119,6 +119,12 @@ def test_mistakes_in_files(content, sentence, tmp_path):
 
 def test_unreadable_files(tmp_path):
     (tmp_path / "torn.json").write_text('{"batch_size": ')
-    for file in ("torn.json", "missing.json"):
-        with pytest.raises(UserError, match=f"{file}' cannot be read as JSON"):
-            load_config(Config, tmp_path / file)
+    with pytest.raises(UserError, match="torn.json' cannot be read as JSON"):
+        load_config(Config, tmp_path / "torn.json")
+    with pytest.raises(UserError, match="There is no settings file '.*missing.json'. Expected a JSON file"):
+        load_config(Config, tmp_path / "missing.json")
+
+
+def test_hyphens_are_as_good_as_underscores():
+    assert parse_flags(Config, ["--batch-size", "4"]) == parse_flags(Config, ["--batch_size", "4"])
+    assert parse_flags(Config, ["--learning-rate=1e-4"]) == Config(learning_rate=1e-4)

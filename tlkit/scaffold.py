@@ -444,6 +444,11 @@ def check_data(template: Template, data: str | Path, destination: str | Path) ->
 
 def _locate_backbone(handle: str, project: Path) -> str:
     """A folder becomes relative to the project, as the data is; any other handle ("tlkit:…", "https://…") stays."""
+    if handle.startswith("tlkit:"):
+        embedded = Path(tlkit.__file__).parent / "backbones" / "embedded"
+        known = sorted(f"tlkit:{f.parent.name.replace('_', '-')}" for f in embedded.glob("*/saved_model.pb"))
+        if handle not in known:
+            raise UserError(f"There is no embedded backbone '{handle}'. Expected one of: {', '.join(known)}.")
     if ":" in handle:
         return handle
     if not (Path(handle) / "saved_model.pb").is_file():

@@ -62,6 +62,7 @@ def parse_flags(config_class: type[Config], arguments: list[str] | None = None) 
         SystemExit: With status 2 after one sentence on standard error, when a flag or its value is not understood.
         UserError: When the file is not readable or holds a setting that there is none of.
     """
+    arguments = [_with_underscores(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", nargs="?")  # without a value: the parser below words it
     file = first.parse_known_args(arguments)[0].config
@@ -79,6 +80,14 @@ def parse_flags(config_class: type[Config], arguments: list[str] | None = None) 
     return parser.parse_args(arguments).settings
 
 
+def _with_underscores(argument: str) -> str:
+    """`--batch-size=4` means `--batch_size=4`: hyphens are what other programs' flags have."""
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument[2:].partition("=")
+    return f"--{name.replace('-', '_')}{equals}{value}"
+
+
 def save_config(config: Any, file: str | Path) -> None:
     """Write every setting as JSON; `load_config` and `--config` read it back."""
     Path(file).write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")
@@ -91,6 +100,8 @@ def load_config(config_class: type[Config], file: str | Path) -> Config:
         UserError: When the file cannot be read, is no JSON object, names a setting that `config_class` has not, or
             gives one a value of another type.
     """
+    if not Path(file).is_file():
+        raise UserError(f"There is no settings file '{file}'. Expected a JSON file such as a run's config.json.")
     try:
         settings = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

@@ -128,7 +128,7 @@ def print_table(evaluations: list[Evaluation]) -> None:
     for part in ("test", "validation"):
         if {(part, "pretrained"), (part, "random")} <= accuracy.keys():
             gain = 100 * (accuracy[part, "pretrained"] - accuracy[part, "random"])
-            print(f"What the pretrained weights are worth: {gain:+.1f} points of {part} accuracy.")
+            print(f"Pretrained over random weights, by the same schedule: {gain:+.1f} points of {part} accuracy.")
 
 
 def read_history(run: Path) -> dict[str, list[float]]:

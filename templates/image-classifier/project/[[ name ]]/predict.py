@@ -73,6 +73,8 @@ def main() -> None:
     for prediction in predictions:
         if prediction.problem is not None:
             console.print(f"Skipped: {prediction.problem}", highlight=False)
+    if all(prediction.problem is not None for prediction in predictions):
+        raise UserError("None of these files is a photo that can be read.")
 
 
 if __name__ == "__main__":

@@ -44,17 +44,21 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
         prepare_unfreezing(model)
     num_stages = len(model.get_layer("backbone").stages)
     if config.stages_to_open > num_stages:
-        raise UserError(f"The setting 'stages_to_open' is {config.stages_to_open}. Expected at most {num_stages}.")
+        raise UserError(
+            f"The setting 'stages_to_open' is {config.stages_to_open}. Expected at most {num_stages}, "
+            f"the stages of '{config.backbone}'."
+        )
 
     run.mkdir(parents=True)
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
     if class_weight is not None:
         rare, common = max(class_weight, key=class_weight.get), min(class_weight, key=class_weight.get)
-        print(
-            f"Uneven classes are weighted: a photo of '{data.class_names[rare]}' counts {class_weight[rare]:.2f}, "
-            f"one of '{data.class_names[common]}' {class_weight[common]:.2f}."
-        )
+        if class_weight[rare] > 1.2 * class_weight[common]:  # less is not worth a line
+            print(
+                f"Uneven classes are weighted: a photo of '{data.class_names[rare]}' counts {class_weight[rare]:.2f}, "
+                f"one of '{data.class_names[common]}' {class_weight[common]:.2f}."
+            )
 
     callbacks = [
         ProgressiveUnfreezing(

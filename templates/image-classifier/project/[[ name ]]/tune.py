@@ -5,14 +5,13 @@ Stop it whenever you like: the same command goes on where it stopped. What to se
 
 import dataclasses
 import functools
-import json
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from tlkit.errors import exit_on_user_error
-from tlkit.settings import parse_flags
+from tlkit.settings import parse_flags, save_config
 from tlkit.tuning import tune
 
 from .config import PROJECT, Config
@@ -69,7 +68,8 @@ def main() -> None:
         score = "failed" if trial.score is None else f"{trial.score:.4f}"
         table.add_row(score, *(f"{value:.3g}" for value in trial.settings.values()))
     Console().print(table)
-    (folder / "best.json").write_text(json.dumps(results[0].settings, indent=2) + "\n", encoding="utf-8")
+    # All of the settings, also those that were given as flags: the same training again, for longer.
+    save_config(dataclasses.replace(config, **results[0].settings), folder / "best.json")
     print(f"Train with the best: python -m {__package__}.train --config {folder / 'best.json'}")
 
 

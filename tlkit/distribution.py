@@ -24,6 +24,11 @@ def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
     Raises:
         UserError: When `name` is unknown.
 
+    Notes:
+        A last batch with fewer images than devices leaves one device with none. On CPU devices TensorFlow 2.21's oneDNN
+        convolutions fail on that, in any Keras model ("Incompatible shapes: ... vs. [0, ...]"): set the environment
+        variable `TF_ENABLE_ONEDNN_OPTS=0` to try several logical CPU devices.
+
     Example:
         >>> choose_strategy("one-device").num_replicas_in_sync
         1

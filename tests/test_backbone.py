@@ -100,13 +100,8 @@ class TestOutputs:
             tlkit.load_backbone(str(image_model), outputs="map")
 
     def test_input_range(self, image_model, backbone, images):
-        shifted = tlkit.load_backbone(str(image_model), input_range=(-1, 1))
-        np.testing.assert_allclose(shifted(images), backbone(images * 2 - 1), atol=1e-6)
-
-    @pytest.mark.parametrize("shape", [(4, 32, 32, 1), (4, 32, 32)])
-    def test_wrong_shape(self, backbone, shape):
-        with pytest.raises(tlkit.UserError, match=r"does not take inputs of shape .*Expected \(batch, any, any, 3\)"):
-            backbone(np.zeros(shape, np.float32))
+        shifted = tlkit.load_backbone(str(image_model), input_range=(0.25, 0.75))
+        np.testing.assert_allclose(shifted(images), backbone(images / 2 + 0.25), atol=1e-6)
 
     def test_mixed_precision_casts_the_output_alone(self, image_model, backbone, images):
         keras.mixed_precision.set_global_policy("mixed_bfloat16")
@@ -117,7 +112,7 @@ class TestOutputs:
 
     def test_xla_gives_the_same(self, backbone, images):
         compiled = tf.function(backbone, jit_compile=True)
-        np.testing.assert_allclose(compiled(images), backbone(images), atol=1e-5)
+        np.testing.assert_allclose(compiled(images), backbone(images), rtol=1e-5, atol=1e-5)
 
 
 class TestWeights:

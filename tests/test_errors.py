@@ -1,5 +1,7 @@
 """How a user's mistake is worded at the command line."""
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -31,3 +33,13 @@ def test_other_errors_pass():
 def test_nothing_wrong():
     with exit_on_user_error():
         pass
+
+
+def test_keras_adds_nothing_to_what_a_layer_raises():
+    class Refusing(keras.layers.Layer):
+        def call(self, inputs):
+            raise UserError("Do this instead.")
+
+    with pytest.raises(UserError) as error:
+        Refusing()(np.zeros((1, 2)))
+    assert str(error.value) == "Do this instead."

@@ -11,6 +11,21 @@ from collections.abc import Iterator
 class UserError(ValueError):
     """A mistake the user can mend: one sentence that says what, where, what was expected and what to do."""
 
+    # Keras puts a page about the call around what a layer raises, unless it finds this mark that it has done so.
+    _keras_call_info_injected = True
+
+
+def printable(text: object) -> str:
+    r"""A file's name as one line of text that every terminal and file takes.
+
+    Line breaks, control characters and bytes that are no text (names may hold all of these) are written as escapes.
+
+    Example:
+        >>> print(printable("two\nlines.jpg"))
+        two\nlines.jpg
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
 
 # TensorFlow carries an exception raised inside `tf.data` as text: "<module>.UserError: <sentence>\n<Python frames>".
 _CARRIED = re.compile(r"UserError: (?P<sentence>[^\n]+)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ import tensorflow as tf
 
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values
-from tlkit.backbones.program import Program
+from tlkit.backbones.input_check import check_shape, check_type, wrong_pixels
+from tlkit.backbones.program import INPUT, Program
 from tlkit.backbones.runner import ProgramRunner
 from tlkit.errors import UserError
 
@@ -49,7 +51,8 @@ class Backbone(keras.layers.Layer):
         outputs: "pooled", "spatial" or "pyramid": what `endpoints` is.
         input_shape: Shape of one input, such as `[224, 224, 3]`; None where any size will do.
         native_shape: As `input_shape`, with the size that the model was trained on.
-        input_range: Pair of numbers that pixels 0 and 1 are mapped to, or None for `(0, 1)`.
+        input_range: Pair of numbers that pixels 0 and 1 are mapped to, or None where it is not known and `(0, 1)` is
+            assumed.
         num_open: Int. How many stages train, counted from the top.
         training_program: As `program`: the model's own graph for training, used while every stage is open; None to
             stay with inference.
@@ -63,7 +66,8 @@ class Backbone(keras.layers.Layer):
         models. "pyramid": a dict "P3", "P4", "P5" of maps at strides 8, 16 and 32.
 
     Raises:
-        UserError: When the input has another rank, size or number of channels than the model takes.
+        UserError: When the input has another rank, size or number of channels than the model takes, or is no image
+            with pixels in [0, 1].
 
     Example:
         >>> backbone = tlkit.load_backbone("tlkit:mini-image")
@@ -145,6 +149,8 @@ class Backbone(keras.layers.Layer):
                     initializer=lambda shape, dtype=None, value=value: tf.constant(value, dtype),
                     trainable=parameter.trainable,
                     autocast=False,
+                    # Seeds are whole numbers, of which there is no mean over the replicas.
+                    aggregation="mean" if tf.as_dtype(parameter.dtype).is_floating else "only_first_replica",
                 )
                 for parameter, value in zip(self.program.parameters, values, strict=True)
             ]
@@ -183,8 +189,8 @@ class Backbone(keras.layers.Layer):
         count = len(self._stage_indices)
         if self.why_whole and last != 0:
             raise UserError(
-                f"Backbone: '{self.handle}' cannot train: {self.why_whole}, so its weights are constants of the "
-                f"graph. Train the head on its features, or export the model without that operation."
+                f"Backbone: '{self.handle}' cannot train: {self.why_whole}, so they are constants of its graph. Train "
+                f"the head on its features, or take a model in the format of TensorFlow 2 without that."
             )
         if last is not None and not 0 <= last <= count:
             raise UserError(
@@ -216,7 +222,9 @@ class Backbone(keras.layers.Layer):
     # Computing
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
-        self._check(inputs.shape)
+        self._check(inputs)
+        if self._takes_pixels and (sentence := wrong_pixels(inputs, self.handle)):
+            warnings.warn(sentence, stacklevel=2)  # no error: an augmentation may have its reasons
         values = {
             parameter.placeholder: tf.convert_to_tensor(variable)
             for parameter, variable in zip(self.program.parameters, self._parameters, strict=True)
@@ -250,7 +258,7 @@ class Backbone(keras.layers.Layer):
         return [{index_of[p.placeholder] for p in self.program.upto(loss).parameters} for loss in self.program.losses]
 
     def compute_output_spec(self, inputs: keras.KerasTensor, training: bool | None = None) -> Any:
-        self._check(inputs.shape)
+        self._check(inputs)
 
         def symbolic(spec: tf.TensorSpec) -> keras.KerasTensor:
             dtype = self.compute_dtype if spec.dtype.is_floating else spec.dtype.name
@@ -258,18 +266,32 @@ class Backbone(keras.layers.Layer):
 
         return tf.nest.map_structure(symbolic, self._inference.specs(inputs.shape[1:]))
 
-    def _check(self, shape: Any) -> None:
-        """Raise when the model does not take inputs of this shape."""
-        shape, expected = tuple(shape[1:]), self._input_shape
-        fits = len(shape) == len(expected) and all(
-            None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
-        )
-        if not fits:
-            wanted = "(" + ", ".join(["batch", *("any" if n is None else str(n) for n in expected)]) + ")"
-            raise UserError(
-                f"Backbone: '{self.handle}' does not take inputs of shape {('batch', *shape)}. Expected {wanted}. "
-                f"Resize the images, or load the backbone with the `image_size` of your data."
-            )
+    def check_images(self, images: Any) -> None:
+        """Raise when a batch is not what the backbone takes: worth a look at the first batch before `fit`.
+
+        Inside `fit` only shape and type can be looked at; a batch outside of it shows its pixels, too.
+
+        Args:
+            images: `(batch, height, width, 3)`, expected in [0, 1].
+
+        Raises:
+            UserError: When shape, type or range are others, saying how to mend it.
+        """
+        images = tf.convert_to_tensor(images)
+        self._check(images)
+        sentence = wrong_pixels(images, self.handle) if self._takes_pixels else None
+        if sentence:
+            raise UserError(sentence)
+
+    def _check(self, inputs: Any) -> None:
+        check_shape(inputs.shape[1:], self._input_shape, self.handle)
+        if self._takes_pixels:
+            check_type(inputs.dtype, self.handle)
+
+    @property
+    def _takes_pixels(self) -> bool:
+        """Whether the input is an image; the suffix of a `split` takes features."""
+        return len(self._input_shape) == 3 and self.program.input == INPUT and self.program.input_dtype.is_floating
 
     # Cutting
 

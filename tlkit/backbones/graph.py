@@ -64,7 +64,7 @@ class ProgramGraph:
 
     def _find_path(self) -> list[tf.Operation]:
         """Operations that depend on the input and that the output depends on, in topological order."""
-        needed = self._upstream([self.output.op])
+        needed = self.upstream([self.output.op])
         after: dict[tf.Operation, bool] = {}
         # Graph order is topological for imported nodes but for loops; a stack avoids relying on it.
         stack = [self.input]
@@ -90,7 +90,8 @@ class ProgramGraph:
         return order
 
     @staticmethod
-    def _upstream(operations: Sequence[tf.Operation], stop: frozenset[tf.Operation] = frozenset()) -> set[tf.Operation]:
+    def upstream(operations: Sequence[tf.Operation], stop: frozenset[tf.Operation] = frozenset()) -> set[tf.Operation]:
+        """The operations and all that they depend on, up to those in `stop`."""
         found: set[tf.Operation] = set()
         stack = list(operations)
         while stack:
@@ -108,7 +109,7 @@ class ProgramGraph:
         on_path = frozenset(self.path)
         for position, operation in enumerate(self.path):
             sources = [tensor.op for tensor in operation.inputs if tensor.op not in on_path]
-            for source in self._upstream(sources, on_path):
+            for source in self.upstream(sources, on_path):
                 index = placeholders.get(source.name)
                 if index is not None:
                     first[index] = min(first[index], position)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tlkit.backbones import hub
 from tlkit.backbones.backbone import Backbone
+from tlkit.backbones.catalog import find
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values, settle_batch_norm
+from tlkit.backbones.input_range import find_input_range
+from tlkit.backbones.keras_models import lift_keras_model
+from tlkit.backbones.lift import Lifted
 from tlkit.backbones.safety import trusting
-from tlkit.backbones.savedmodel import Lifted, lift_saved_model
+from tlkit.backbones.savedmodel import lift_saved_model
 from tlkit.errors import UserError
 
 EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"
@@ -29,25 +35,34 @@ def load_backbone(
     input_range: tuple[float, float] | None = None,
     weights: str = "pretrained",
     training_mode: bool = False,
+    arguments: Mapping[str, Any] | None = None,
     trust: bool = False,
     name: str = "backbone",
 ) -> Backbone:
     """Load a pretrained model as a Keras layer, frozen, with stages that can be opened from the top.
 
     Args:
-        handle: String. "tlkit:mini-image", the embedded backbone that needs no network, or the path of a folder
-            that holds a SavedModel of TensorFlow 2, such as an unpacked model of TF-Hub.
+        handle: String. Where the model comes from:
+            - "tlkit:mini-image": the embedded backbone that needs no network.
+            - "https://tfhub.dev/…" or "https://www.kaggle.com/models/…": fetched once by tensorflow_hub and kept in its
+              cache, `$TFHUB_CACHE_DIR`.
+            - "keras:NAME": a network of keras.applications, such as "keras:EfficientNetV2B0".
+            - the path of a folder that holds a SavedModel of TensorFlow 2.
         outputs: "pooled", one feature vector an image; "spatial", the last map; "pyramid", a dict of the maps at
             strides 8, 16 and 32. Maps are found in the graph, also where the model publishes only the vector.
         stages: None for one stage a resolution; an int for that many of about equal depth; or pairs of a name and
             a regular expression over the names of the weights, input first, where the first match counts.
         image_size: Int. Height and width of the images in pixels. None takes the model's own.
-        input_range: Pair of floats that the model expects for black and white, when it is not `(0, 1)`.
+        input_range: Pair of floats that the model expects for black and white. None takes what the model's first
+            operations tell (`(0, 255)` where they divide by 255, say), or else `(0, 1)`, TF-Hub's convention.
         weights: "pretrained"; "random", freshly initialised with a fixed seed and settled BatchNorm statistics, the
-            baseline of every transfer gain; or the path of a `.keras` file whose backbone has the same weights.
+            baseline of every transfer gain; the path of a `.keras` file whose backbone has the same weights; or, for
+            "keras:NAME", a file of weights as keras.applications has them (`…_notop.h5`, `….weights.h5`).
         training_mode: Bool. Whether the backbone runs the model's own training graph in `fit` while every stage is
             open: dropout, and BatchNorm on the batch's statistics, which update the moving ones. Small batches make
             those noisy, so the default keeps BatchNorm in inference mode.
+        arguments: Dict. What the model is called with besides its images and `training`, such as
+            `{"batch_norm_momentum": 0.997}`; `tlkit backbones HANDLE` shows what there is. None takes its defaults.
         trust: Bool. A SavedModel is a program; one whose operations reach files, processes, the network or Python is
             refused. True skips that scan: only for models whose maker's code you would run.
         name: String. The layer's name.
@@ -67,32 +82,29 @@ def load_backbone(
         known = ", ".join(map(repr, OUTPUTS))
         raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
     with trusting(trust):
-        lifted = lift_saved_model(_resolve(handle))
+        lifted = _open(handle, weights, arguments)
     shape, native = _shapes(lifted, handle, image_size)
-    graph = ProgramGraph(lifted.program, (None, *native))
-    groups = graph.stages(stages)
-    training_graph = None
+    program, training_program = lifted.program, None
     if training_mode:
-        if lifted.training_program is None:
-            raise UserError(
-                f"load_backbone: `training_mode` is not to be had: '{handle}' has no graph for training that could be "
-                f"lifted. Expected a model called with `training=True`. Leave `training_mode` out."
-            )
-        training_graph = ProgramGraph(lifted.training_program, (None, *native))
-    values, weights_path = lifted.values, None
+        training_program = _training_program(lifted, handle)
+        program = program.with_parameters(training_program.parameters)
+    graph = ProgramGraph(program, (None, *native))
+    groups = graph.stages(stages)
+    training_graph = ProgramGraph(training_program, (None, *native)) if training_program else None
+    values = [lifted.values[parameter.placeholder] for parameter in program.parameters]
     if weights == "random":
-        values = settle_batch_norm(graph, random_values(lifted.program), (None, *native))
-    elif weights != "pretrained":
-        weights_path = weights
+        values = settle_batch_norm(graph, random_values(program), (None, *native))
+    if input_range is None and len(native) == 3:
+        input_range = find_input_range(graph)
     backbone = Backbone(
-        lifted.program,
+        program,
         [(group.name, group.parameters) for group in groups],
         _endpoints(graph, outputs, handle),
         outputs=outputs,
         input_shape=shape,
         native_shape=native,
         input_range=input_range,
-        training_program=lifted.training_program if training_mode else None,
+        training_program=training_program,
         training_endpoints=_endpoints(training_graph, outputs, handle) if training_graph else None,
         handle=handle,
         why_whole=lifted.why_whole,
@@ -100,13 +112,33 @@ def load_backbone(
         name=name,
     )
     backbone.build((None, *shape))
-    if weights_path is not None:
-        _take_weights(backbone, weights_path)
+    if weights not in ("pretrained", "random") and not _is_keras_weights(handle, weights):
+        _take_weights(backbone, weights)
     return backbone
 
 
-def _resolve(handle: str) -> pathlib.Path:
-    """The folder of a handle's SavedModel."""
+def _open(handle: str, weights: str, arguments: Mapping[str, Any] | None) -> Lifted:
+    """Lift the model that a handle names."""
+    if handle.startswith("keras:"):
+        if arguments:
+            raise UserError(f"load_backbone: '{handle}' takes no `arguments`. Received: {', '.join(arguments)}.")
+        file = weights if _is_keras_weights(handle, weights) else None
+        if file and not pathlib.Path(file).is_file():
+            raise UserError(f"load_backbone: there is no file of weights '{file}'. Expected '…_notop.h5' or '….h5'.")
+        return lift_keras_model(handle.removeprefix("keras:"), "imagenet" if weights == "pretrained" else file)
+    return lift_saved_model(find_folder(handle), arguments)
+
+
+def _is_keras_weights(handle: str, weights: str) -> bool:
+    return handle.startswith("keras:") and weights.endswith((".h5", ".hdf5"))
+
+
+def find_folder(handle: str) -> pathlib.Path:
+    """The folder of a handle's SavedModel, downloaded where need be.
+
+    Raises:
+        UserError: When there is no such embedded backbone, or the handle cannot be fetched.
+    """
     if handle.startswith("tlkit:"):
         embedded = {path.name.replace("_", "-"): path for path in EMBEDDED_FOLDER.iterdir() if path.is_dir()}
         embedded = {name: path for name, path in embedded.items() if (path / "saved_model.pb").is_file()}
@@ -115,12 +147,21 @@ def _resolve(handle: str) -> pathlib.Path:
             known = ", ".join(f"'tlkit:{name}'" for name in sorted(embedded))
             raise UserError(f"load_backbone: there is no embedded backbone '{handle}'. Expected one of: {known}.")
         return embedded[name]
-    if "://" in handle or handle.startswith(("keras:", "kerashub:")):
+    if handle.startswith("kerashub:"):
         raise UserError(
-            f"load_backbone: this version cannot load '{handle}'. Expected 'tlkit:mini-image' or a folder with a "
-            f"SavedModel. Download the model in the 'TensorFlow 2' format, unpack it and give its folder."
+            f"load_backbone: this version cannot load '{handle}'. Expected 'tlkit:…', 'keras:…', an address of TF-Hub "
+            f"or Kaggle, or a folder with a SavedModel. `tlkit backbones` lists well-known ones."
         )
-    return pathlib.Path(handle).expanduser()
+    return hub.resolve(handle) if hub.is_address(handle) else pathlib.Path(handle).expanduser()
+
+
+def _training_program(lifted: Lifted, handle: str) -> Any:
+    if lifted.training_program is None:
+        raise UserError(
+            f"load_backbone: `training_mode` is not to be had: '{handle}' has no graph for training that could be "
+            f"lifted. Expected a model called with `training=True`. Leave `training_mode` out."
+        )
+    return lifted.training_program
 
 
 def _shapes(lifted: Lifted, handle: str, image_size: int | None) -> tuple[tuple, tuple]:
@@ -129,7 +170,9 @@ def _shapes(lifted: Lifted, handle: str, image_size: int | None) -> tuple[tuple,
     declared = tf.TensorShape(placeholder.attr["shape"].shape).as_list()[1:]
     if len(declared) != 3:
         return tuple(declared), tuple(declared)
-    own = lifted.sizes[0] if lifted.sizes else (_DEFAULT_SIZE, _DEFAULT_SIZE)
+    entry = find(handle)
+    usual = entry.size if entry and entry.size else _DEFAULT_SIZE
+    own = lifted.sizes[0] if lifted.sizes else (usual, usual)
     size = (image_size, image_size) if image_size else own
     if not lifted.any_size and size not in lifted.sizes:
         fixed = " or ".join(f"{height} x {width}" for height, width in lifted.sizes)

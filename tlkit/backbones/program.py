@@ -1,6 +1,6 @@
 """A lifted model: a graph whose weights are inputs, as plain data that a `.keras` file can hold.
 
-`savedmodel.py` makes a `Program`, `graph.py` reads it, `Backbone` runs it.
+`lift.py` makes a `Program`, `graph.py` reads it, `Backbone` runs it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.safety import scan_graph
+
+INPUT = "input"  # the placeholder that a whole model's images or texts come in by
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +123,19 @@ class Program:
             element = wrapped.graph.as_graph_element
             feeds = [element(f"{p.placeholder}:0") for p in self.parameters]
             return wrapped.prune(feeds, [element(self.losses[i]) for i in indices])
+
+    def with_parameters(self, wanted: Sequence[Parameter]) -> Program:
+        """The same program with these parameters as well, those that it knows already left out.
+
+        A training graph reads state that inference does not (the seeds of its dropout); the layer holds it for both.
+        """
+        missing = [parameter for parameter in wanted if parameter not in self.parameters]
+        graph_def = tf.compat.v1.GraphDef()
+        graph_def.CopyFrom(self.graph_def)
+        graph_def.node.extend(
+            make_placeholder(p.placeholder, tf.as_dtype(p.dtype), tf.TensorShape(p.shape)) for p in missing
+        )
+        return dataclasses.replace(self, graph_def=graph_def, parameters=(*self.parameters, *missing))
 
     def upto(self, tensor: str) -> Program:
         """The program that computes `tensor` instead of the output; regularization losses stay with the other part."""

@@ -69,7 +69,7 @@ class ProgramRunner:
         function, specs = self._function(tuple(inputs.shape[1:]))
         if self.program.input_dtype.is_floating:
             inputs = tf.cast(inputs, self.program.input_dtype)
-            if self.input_range is not None:
+            if self.input_range not in (None, (0, 1)):
                 low, high = self.input_range
                 inputs = inputs * (high - low) + low
         parameters = [values[parameter.placeholder] for parameter in self.program.parameters]

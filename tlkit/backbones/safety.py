@@ -27,6 +27,7 @@ _OUTSIDE = re.compile(
     r"|^(Write|Save|Restore|Load|Import|Record|Send|Recv|_Send|_Recv|DistributedSave|ReadFile|XlaSend|XlaRecv)"
 )
 _HARMLESS = {"ShardedFilename", "ShardedFilespec"}  # only join strings
+_SAVER = {"SaveV2", "RestoreV2", "MergeV2Checkpoints"}
 _VOCABULARY = {"InitializeTableFromTextFileV2"}
 
 _trusting: contextvars.ContextVar[bool] = contextvars.ContextVar("tlkit_trusting", default=False)
@@ -80,7 +81,8 @@ def scan_saved_model(folder: pathlib.Path) -> None:
     for meta_graph in saved_model.meta_graphs:
         functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
         savers = _saver_functions(meta_graph, functions)
-        found += _suspicious(meta_graph.graph_def.node)
+        saver_nodes = _saver_nodes(meta_graph)
+        found += _suspicious([node for node in meta_graph.graph_def.node if node.name not in saver_nodes])
         for name, function in functions.items():
             if name not in savers:
                 arguments = {argument.name for argument in function.signature.input_arg}
@@ -104,6 +106,27 @@ def _suspicious(nodes: Iterable[Any], arguments: set[str] = frozenset()) -> list
         # A call of a library function may stand under the function's own name in graphs of TensorFlow 1.
         found.append(node.op if is_known else f"{node.op} (unknown)")
     return list(dict.fromkeys(found))
+
+
+def _saver_nodes(meta_graph: Any) -> set[str]:
+    """In graphs of TensorFlow 1: the saver's own operations, as long as nothing else needs what they compute."""
+    nodes = {node.name: node for node in meta_graph.graph_def.node}
+
+    def upstream(names: Iterable[str]) -> set[str]:
+        found, stack = set(), [name.removeprefix("^").split(":")[0] for name in names]
+        while stack:
+            name = stack.pop()
+            if name in nodes and name not in found:
+                found.add(name)
+                stack.extend(source.removeprefix("^").split(":")[0] for source in nodes[name].input)
+        return found
+
+    saver = meta_graph.saver_def
+    saving = upstream([saver.save_tensor_name, saver.restore_op_name])
+    computing = upstream(
+        output.name for signature in meta_graph.signature_def.values() for output in signature.outputs.values()
+    )
+    return {name for name in saving - computing if nodes[name].op in _SAVER}
 
 
 def _saver_functions(meta_graph: Any, functions: dict[str, Any]) -> set[str]:

@@ -1,85 +1,78 @@
-"""The lift: a SavedModel opened into a pure function over its weights.
-
-A SavedModel closes over its variables, so nothing can be frozen, cut or read from inside. The lift inlines
-every call, replaces each read of a variable by an input, and keeps the graph: see `Program`.
-
-Private TensorFlow names are used here alone: grappler's function inliner
-(https://github.com/tensorflow/tensorflow/blob/v2.21.0/tensorflow/python/framework/convert_to_constants.py shows
-the same call) and the conversion of variables to constants. `tests/test_savedmodel.py` fails when they move.
-"""
+"""SavedModels on the disk: checked, scanned, loaded, and opened by the lift."""
 
 from __future__ import annotations
 
-import dataclasses
 import pathlib
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
-from tensorflow.core.protobuf import config_pb2, meta_graph_pb2, rewriter_config_pb2
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-from tensorflow.python.grappler import tf_optimizer
-from tensorflow.python.training.saver import export_meta_graph
 
-from tlkit.backbones.interface import Interface, read_interface
-from tlkit.backbones.program import Parameter, Program, Table, prune
-from tlkit.backbones.rewrite import CannotLift, drop_control_edges, export_table, feed_parameters, make_constant
+from tlkit.backbones.interface import read_interface
+from tlkit.backbones.lift import Lifted, lift
 from tlkit.backbones.safety import scan_saved_model
 from tlkit.errors import UserError
 
-# Attributes that keep a call from being inlined, or that name a gradient function the graph no longer holds:
-# without them plain differentiation of the inlined operations is right.
-_OPAQUE_ATTRIBUTES = ("_noinline", "_XlaMustCompile", "api_implements", "_gradient_op_type")
-_CONTROL_FLOW = {"While", "StatelessWhile", "If", "StatelessIf", "Case", "StatelessCase"}
+# What people give instead of a SavedModel's folder, by the end of the file's name, and what to do about it.
+_INSTEAD = {
+    (".keras", ".h5", ".hdf5"): "It is a Keras model or its weights: in Keras, write `model.export(folder)`.",
+    (".tar", ".tar.gz", ".tgz", ".zip"): "It is an archive: unpack it and give the folder.",
+    (".pb", ".pbtxt"): "Give the folder that holds it.",
+    (".tflite",): "It is a LiteRT model, which cannot be trained: take the model's SavedModel.",
+    (".onnx", ".pt", ".pth", ".safetensors"): "It belongs to another framework: take the model's SavedModel.",
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Lifted:
-    """What a SavedModel was opened into.
-
-    Attributes:
-        program: The pure function, in inference.
-        training_program: The same in training (dropout, BatchNorm on batch statistics), with the new values of the
-            moving statistics as its updates; None where the model has no such graph or it cannot be lifted.
-        values: One array for each of the program's parameters.
-        sizes: Height and width of each fixed-size signature; empty when the model takes any size only.
-        any_size: Whether it takes images of any size.
-        why_whole: Why its weights could not be lifted and stay constants, or None.
-    """
-
-    program: Program
-    training_program: Program | None
-    values: tuple[np.ndarray, ...]
-    sizes: tuple[tuple[int, int], ...]
-    any_size: bool
-    why_whole: str | None
-
-
-def lift_saved_model(folder: str | pathlib.Path) -> Lifted:
+def lift_saved_model(folder: str | pathlib.Path, arguments: Mapping[str, Any] | None = None) -> Lifted:
     """Open the SavedModel in `folder`, after a scan of what it would do (`safety.trusting` skips it).
 
-    A model whose weights are read inside a loop or a conditional cannot be lifted: it is kept whole, its weights
-    as constants of the graph, and stays frozen.
+    Args:
+        folder: The folder.
+        arguments: What to call the model with besides its input and `training`.
 
     Raises:
         UserError: When `folder` holds no SavedModel of TensorFlow 2, none that can be called on one batch, or one
             that would reach outside the model.
     """
     folder = pathlib.Path(folder)
-    if not (folder / "saved_model.pb").is_file():
-        found = ", ".join(sorted(p.name for p in folder.iterdir())[:5]) if folder.is_dir() else "no such folder"
-        raise UserError(
-            f"'{folder}' is not a SavedModel. Expected a folder with the file 'saved_model.pb'. Found: {found}. "
-            f"Give the folder that TensorFlow's `tf.saved_model.save` or `model.export` wrote."
-        )
+    check_saved_model(folder)
     scan_saved_model(folder)
     # A strategy's scope belongs to a thread: in a fresh one the model's variables are plain ones that can be read.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_lift, folder).result()
+        return thread.submit(_lift, folder, dict(arguments or {})).result()
 
 
-def _lift(folder: pathlib.Path) -> Lifted:
+def check_saved_model(folder: pathlib.Path) -> None:
+    """Raise when a path does not look like a SavedModel of TensorFlow 2.
+
+    Raises:
+        UserError: When it does not, naming what it looks like.
+    """
+    if folder.is_file():
+        advice = next((text for ends, text in _INSTEAD.items() if folder.name.lower().endswith(ends)), "")
+        raise UserError(f"'{folder}' is a file. Expected the folder of a SavedModel. {advice}".rstrip())
+    if (folder / "tfhub_module.pb").is_file():
+        raise UserError(
+            f"'{folder}' holds a model in the TF1 Hub format, which cannot be fine-tuned in TensorFlow 2. Expected a "
+            f"SavedModel of TensorFlow 2. Take a version of the model whose page says 'TF2 SavedModel'."
+        )
+    if (folder / "saved_model.pb").is_file():
+        return
+    if not folder.is_dir():
+        found, advice = "no such folder", "Check the path, or give a handle: `tlkit backbones` lists well-known ones."
+    else:
+        found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+        deeper = sorted(folder.glob("*/saved_model.pb"))  # versions of a model lie side by side in folders of their own
+        advice = "Give the folder that TensorFlow's `tf.saved_model.save` or `model.export` wrote."
+        if deeper:
+            advice = f"Did you mean '{deeper[-1].parent}'?"
+    raise UserError(
+        f"'{folder}' is not a SavedModel. Expected a folder with the file 'saved_model.pb'. Found: {found}. {advice}"
+    )
+
+
+def _lift(folder: pathlib.Path, arguments: dict[str, Any]) -> Lifted:
     try:
         model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -88,127 +81,4 @@ def _lift(folder: pathlib.Path) -> Lifted:
             f"The SavedModel in '{folder}' cannot be loaded: {first_line} Expected a complete model of TensorFlow 2. "
             f"Save or download it again."
         ) from error
-    interface = read_interface(model, folder)
-    images = [spec for spec in interface.specs if spec.shape.rank == 4]
-    free = [spec for spec in images if None in spec.shape.as_list()[1:3]]
-    sizes = [tuple(spec.shape.as_list()[1:3]) for spec in images if spec not in free]
-    spec = (free or interface.specs)[0]
-
-    concrete = _trace(interface, spec, training=False)
-    variables = {id(v.handle): v for v in [*concrete.variables, *getattr(model, "variables", [])]}
-    parameters = _name_parameters(variables, getattr(model, "trainable_variables", None))
-    training_program, why_whole = None, None
-    try:
-        program = _open(concrete, _inline(concrete), parameters)
-        if program.updates:
-            raise CannotLift(f"calling it changes the weight '{program.updates[0][0]}'")
-        training_program = _lift_training(interface, spec, program, parameters)
-    except CannotLift as reason:
-        why_whole = str(reason)
-        frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-        program = _open(frozen, frozen.graph.as_graph_def(), {})
-    by_placeholder = {parameters[handle].placeholder: variable for handle, variable in variables.items()}
-    values = tuple(by_placeholder[parameter.placeholder].numpy() for parameter in program.parameters)
-    any_size = bool(free) or not images
-    return Lifted(program, training_program, values, tuple(dict.fromkeys(sizes)), any_size, why_whole)
-
-
-def _trace(interface: Interface, spec: tf.TensorSpec, training: bool) -> Any:
-    """The model's call and its regularization losses as one concrete function."""
-
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec(spec.shape, spec.dtype, "input")])
-    def whole(x):
-        return interface.call(x, training), [loss() for loss in interface.losses]
-
-    return whole.get_concrete_function()
-
-
-def _name_parameters(variables: dict[int, tf.Variable], trainable: Any) -> dict[int, Parameter]:
-    """A parameter for each variable, by the `id` of the variable's handle."""
-    trains = None if trainable is None else {id(variable.handle) for variable in trainable}
-    return {
-        handle: Parameter(
-            name=variable.name.split(":")[0],
-            placeholder=f"parameter_{index}",
-            shape=tuple(variable.shape.as_list()),
-            dtype=variable.dtype.name,
-            trainable=variable.trainable if trains is None else handle in trains,
-        )
-        for index, (handle, variable) in enumerate(variables.items())
-    }
-
-
-def _lift_training(
-    interface: Interface, spec: tf.TensorSpec, inference: Program, parameters: dict[int, Parameter]
-) -> Program | None:
-    if not interface.has_training_graph:
-        return None
-    try:
-        concrete = _trace(interface, spec, training=True)
-        program = _open(concrete, _inline(concrete), parameters)
-    except (CannotLift, ValueError):  # ValueError: no function was traced for this input in training
-        return None
-    known = {parameter.placeholder for parameter in inference.parameters}
-    changed = {placeholder for placeholder, _ in program.updates}
-    used = {parameter.placeholder for parameter in program.parameters}
-    return program if used | changed <= known else None
-
-
-def _inline(concrete: Any) -> tf.compat.v1.GraphDef:
-    """The function's graph without a call in it, but for loops and conditionals."""
-    graph_def = concrete.graph.as_graph_def()
-    for node in [*graph_def.node, *(n for f in graph_def.library.function for n in f.node_def)]:
-        for attribute in _OPAQUE_ATTRIBUTES:
-            node.attr.pop(attribute, None)
-        if node.op in _CONTROL_FLOW:
-            node.attr["_lower_using_switch_merge"].b = False
-    for function in graph_def.library.function:
-        for attribute in _OPAQUE_ATTRIBUTES:
-            function.attr.pop(attribute, None)
-    meta_graph = export_meta_graph(graph_def=graph_def, graph=concrete.graph)
-    # Grappler keeps what it is told to fetch.
-    fetches = meta_graph_pb2.CollectionDef()
-    fetches.node_list.value.extend(tensor.name for tensor in [*concrete.inputs, *concrete.outputs])
-    meta_graph.collection_def["train_op"].CopyFrom(fetches)
-    config = config_pb2.ConfigProto()
-    rewrites = config.graph_options.rewrite_options
-    rewrites.min_graph_nodes = -1  # do not skip small graphs
-    rewrites.optimizers.append("function")
-    rewrites.function_optimization = rewriter_config_pb2.RewriterConfig.AGGRESSIVE
-    return tf_optimizer.OptimizeGraph(config, meta_graph)
-
-
-def _open(concrete: Any, graph_def: tf.compat.v1.GraphDef, parameters: dict[int, Parameter]) -> Program:
-    """Turn each captured variable into a parameter, each other capture into a constant or a table."""
-    nodes = {node.name: node for node in graph_def.node}
-    handles: dict[str, Parameter] = {}  # placeholder of a variable's handle -> the parameter
-    tables: list[Table] = []
-    for external, placeholder in concrete.graph.captures:
-        name = placeholder.op.name
-        if name not in nodes:
-            continue
-        if id(external) in parameters:
-            handles[name] = parameters[id(external)]
-        elif external.dtype != tf.resource:
-            make_constant(nodes[name], external.numpy())
-        else:
-            tables.append(export_table(graph_def, name, external, len(tables)))
-    updates = feed_parameters(graph_def, handles)
-    drop_control_edges(graph_def)
-    output, *losses = concrete.outputs
-    loss_names = [loss.name for loss in losses]
-    keep = [output.name, *loss_names, *(tensor for _, tensor in updates)]
-    pruned = prune(graph_def, [*keep, *(name for table in tables for name in (table.keys, table.values))])
-    used = {node.name for node in pruned.node}
-    if "input" not in used:
-        raise UserError("The SavedModel's output does not depend on its input. Expected a model of its inputs.")
-    return Program(
-        graph_def=pruned,
-        input="input",
-        output=output.name,
-        output_shape=None if output.shape.rank is None else tuple(output.shape.as_list()),
-        losses=tuple(loss_names),
-        updates=tuple(updates),
-        parameters=tuple(p for p in dict.fromkeys(handles.values()) if p.placeholder in used),
-        tables=tuple(table for table in tables if table.placeholder in used),
-    )
+    return lift(read_interface(model, folder, arguments))

@@ -1,5 +1,8 @@
 """keras.applications by name, and exported as SavedModels: the same Backbone either way."""
 
+import functools
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -58,23 +61,28 @@ def check_it_trains(backbone, size, tmp_path):
 
 class TestByName:
     def test_weights_from_a_file(self, tmp_path):
-        network = build("MobileNetV2", alpha=1.0, input_shape=(None, None, 3))
+        network = build("MobileNetV2", alpha=1.0, input_shape=(96, 96, 3))
         network.save_weights(tmp_path / "mine.weights.h5")
-        backbone = tlkit.load_backbone("keras:MobileNetV2", weights=str(tmp_path / "mine.weights.h5"))
+        backbone = tlkit.load_backbone("keras:MobileNetV2", image_size=96, weights=str(tmp_path / "mine.weights.h5"))
         expected = network.predict_on_batch(preprocess("MobileNetV2", images(96)))
         np.testing.assert_allclose(backbone(images(96)), expected, rtol=1e-4, atol=1e-5)
-        assert backbone.native_shape == (224, 224, 3)
+        with pytest.raises(
+            tlkit.UserError, match=r"does not take inputs of shape \(batch, 64, 64, 3\)\. Expected \(batch, 96"
+        ):
+            backbone(images(64))
         assert [stage.name for stage in backbone.stages] == [f"stride_{2**n}" for n in range(1, 6)]
-        check_it_trains(backbone, 64, tmp_path)
+        check_it_trains(backbone, 96, tmp_path)
 
     def test_random_weights_are_seeded(self):
-        first, second = (tlkit.load_backbone("keras:MobileNetV3Small", weights="random") for _ in range(2))
+        first, second = (
+            tlkit.load_backbone("keras:MobileNetV3Small", image_size=64, weights="random") for _ in range(2)
+        )
         np.testing.assert_array_equal(first(images(64)), second(images(64)))
         assert np.isfinite(first(images(64))).all()
 
     @pytest.mark.slow
     def test_dropout_and_batch_norm_in_training(self):
-        backbone = tlkit.load_backbone("keras:EfficientNetB0", weights="random", training_mode=True)
+        backbone = tlkit.load_backbone("keras:EfficientNetB0", image_size=64, weights="random", training_mode=True)
         backbone.unfreeze()
         once, twice = (backbone(images(64, 4), training=True).numpy() for _ in range(2))
         assert np.abs(once - twice).max() > 1e-4  # other paths were dropped: the seeds have moved on
@@ -85,16 +93,32 @@ class TestByName:
     def test_no_network_for_the_weights(self, tmp_path, monkeypatch):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))
 
-        def fail(*_, **__):
-            raise Exception("URL fetch failure on https://example.com/weights.h5: None -- Name or service not known")
+        build = keras.applications.MobileNetV2
 
-        monkeypatch.setattr(keras.applications.mobilenet_v2, "MobileNetV2", fail)
+        @functools.wraps(build)
+        def offline(*, weights, **options):
+            if weights == "imagenet":  # as Keras words it
+                raise Exception(
+                    "URL fetch failure on https://example.com/weights.h5: None -- Name or service not known"
+                )
+            return build(weights=weights, **options)
+
+        monkeypatch.setattr(keras.applications, "MobileNetV2", offline)
         sentence = (
             r"the weights of 'keras:MobileNetV2' cannot be fetched: URL fetch failure on .* not known\. Expected a "
             r"connection, or the file '.*mobilenet_v2_weights.*_no_top\.h5'\. Without a network copy it there"
         )
         with pytest.raises(tlkit.UserError, match=sentence):
             tlkit.load_backbone("keras:MobileNetV2")
+
+    def test_the_size_that_it_was_trained_on(self):
+        assert tlkit.load_backbone("keras:MobileNetV2", weights="random").native_shape == (224, 224, 3)
+
+    def test_a_size_that_it_cannot_take(self):
+        with pytest.raises(
+            tlkit.UserError, match=r"cannot be built for images of 16 x 16 pixels: .* another `image_size`"
+        ):
+            tlkit.load_backbone("keras:MobileNetV2", image_size=16, weights="random")
 
     def test_unknown_name(self):
         sentence = "keras.applications has no network 'EfficentNetV2B0'. Did you mean 'keras:EfficientNetV2B0'"
@@ -134,36 +158,35 @@ NETWORKS = {
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_saved_model_of_it(name, tmp_path):
     """Exported in TF-Hub's form: lift, stages, maps, one training step, save, reload; outputs equal the network's."""
-    network = build(name, input_shape=(None, None, 3))
-
+    size = 96
+    network = build(name, input_shape=(size, size, 3))
     call = tf.function(lambda x, training=False: network(x, training=training))
     for training in (False, True):
-        call.get_concrete_function(tf.TensorSpec((None, None, None, 3), tf.float32), training=training)
+        call.get_concrete_function(tf.TensorSpec((None, size, size, 3), tf.float32), training=training)
     variables = [variable.value for variable in network.variables]
     tf.saved_model.save(saved_models.Model(call, variables), str(tmp_path / "model"))
 
-    size = 96
     pixels = preprocess(name, images(size))
     expected = network.predict_on_batch(pixels)
     backbone = tlkit.load_backbone(str(tmp_path / "model"), input_range=(0, 1))
-    with np.testing.suppress_warnings() as quiet:
-        quiet.filter(UserWarning)  # pixels prepared by hand lie outside [0, 1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pixels prepared by hand lie outside [0, 1]
         np.testing.assert_allclose(backbone(pixels), expected, rtol=1e-4, atol=1e-5)
     assert backbone.why_whole is None and len(backbone.stages) >= 4
 
-    maps = tlkit.load_backbone(str(tmp_path / "model"), outputs="pyramid")(images(128))
+    maps = tlkit.load_backbone(str(tmp_path / "model"), outputs="pyramid")(images(size))
     for level, (stride, channels) in NETWORKS[name].items():
-        assert abs(maps[level].shape[1] - 128 / stride) <= 1, level
+        assert abs(maps[level].shape[1] - size / stride) <= 1, level
         assert maps[level].shape[-1] == channels, level
-    check_it_trains(tlkit.load_backbone(str(tmp_path / "model")), 64, tmp_path)
+    check_it_trains(tlkit.load_backbone(str(tmp_path / "model")), size, tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_by_name_equals_the_network(name, tmp_path):
-    network = build(name, input_shape=(None, None, 3))
+    network = build(name, input_shape=(96, 96, 3))
     network.save_weights(tmp_path / "mine.weights.h5")
-    backbone = tlkit.load_backbone(f"keras:{name}", weights=str(tmp_path / "mine.weights.h5"))
+    backbone = tlkit.load_backbone(f"keras:{name}", image_size=96, weights=str(tmp_path / "mine.weights.h5"))
     expected = network.predict_on_batch(preprocess(name, images(96)))
     np.testing.assert_allclose(backbone(images(96)), expected, rtol=1e-4, atol=1e-5)
-    check_it_trains(backbone, 64, tmp_path)
+    check_it_trains(backbone, 96, tmp_path)

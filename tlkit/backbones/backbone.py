@@ -362,7 +362,7 @@ class Backbone(keras.layers.Layer):
     # Seeing and saving
 
     def summary(self) -> None:
-        """Print the stages as a table: name, weights, parameters, open or frozen."""
+        """Print the stages as a table (name, weights, parameters, open or frozen) and what goes in."""
         from rich.console import Console
         from rich.table import Table
 
@@ -371,9 +371,22 @@ class Backbone(keras.layers.Layer):
             table.add_row(
                 stage.name, str(len(stage.weights)), f"{stage.num_parameters:,}", "yes" if stage.is_open else "no"
             )
-        if self.why_whole:
-            table.caption = f"kept whole: {self.why_whole}"
+        frozen = (
+            f". Called whole and frozen for good, without stages and cuts: {self.why_whole}" if self.why_whole else ""
+        )
+        table.caption = f"{self.input_in_words}{frozen}"
         Console().print(table)
+
+    @property
+    def input_in_words(self) -> str:
+        """What goes in: size and range of images."""
+        if not self._takes_pixels:
+            return f"Takes {self.program.input_dtype.name} of shape {('batch', *self._input_shape)}"
+        height, width, channels = self.native_shape
+        size = f"{height} x {width} pixels" + (" or any other size" if None in self._input_shape[:2] else "")
+        given = {None: " (assumed, as TF-Hub's models take them)", (0, 1): ""}
+        scaled = self.input_range and f", brought to [{self.input_range[0]:g}, {self.input_range[1]:g}] for the model"
+        return f"Takes images of {size}, {channels} channels, values in [0, 1]{given.get(self.input_range, scaled)}"
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()

@@ -101,7 +101,7 @@ def _entry(facts: dict[str, Any]) -> CatalogEntry:
     """An entry from the line of a model and what its family shares; a word in braces is a value of that line."""
     known = {field.name for field in dataclasses.fields(CatalogEntry)}
     words = {key: value for key, value in facts.items() if key not in known}
-    filled = {
+    filled: dict[str, Any] = {
         key: value.format_map(words) if isinstance(value, str) else value
         for key, value in facts.items()
         if key in known

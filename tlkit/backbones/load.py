@@ -81,8 +81,36 @@ def load_backbone(
     if outputs not in OUTPUTS:
         known = ", ".join(map(repr, OUTPUTS))
         raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
-    with trusting(trust):
-        lifted = _open(handle, weights, arguments)
+    lifted = open_model(handle, weights=weights, image_size=image_size, arguments=arguments, trust=trust)
+    backbone = assemble(
+        lifted,
+        handle,
+        outputs=outputs,
+        stages=stages,
+        image_size=image_size,
+        input_range=input_range,
+        random=weights == "random",
+        training_mode=training_mode,
+        name=name,
+    )
+    if weights not in ("pretrained", "random") and not _is_keras_weights(handle, weights):
+        _take_weights(backbone, weights)
+    return backbone
+
+
+def assemble(
+    lifted: Lifted,
+    handle: str,
+    *,
+    outputs: str = "pooled",
+    stages: int | Sequence[tuple[str, str]] | None = None,
+    image_size: int | None = None,
+    input_range: tuple[float, float] | None = None,
+    random: bool = False,
+    training_mode: bool = False,
+    name: str = "backbone",
+) -> Backbone:
+    """Make the layer of a lifted model; the arguments are those of `load_backbone`."""
     shape, native = _shapes(lifted, handle, image_size)
     program, training_program = lifted.program, None
     if training_mode:
@@ -92,7 +120,7 @@ def load_backbone(
     groups = graph.stages(stages)
     training_graph = ProgramGraph(training_program, (None, *native)) if training_program else None
     values = [lifted.values[parameter.placeholder] for parameter in program.parameters]
-    if weights == "random":
+    if random:
         values = settle_batch_norm(graph, random_values(program), (None, *native))
     if input_range is None and len(native) == 3:
         input_range = find_input_range(graph)
@@ -112,21 +140,28 @@ def load_backbone(
         name=name,
     )
     backbone.build((None, *shape))
-    if weights not in ("pretrained", "random") and not _is_keras_weights(handle, weights):
-        _take_weights(backbone, weights)
     return backbone
 
 
-def _open(handle: str, weights: str, arguments: Mapping[str, Any] | None) -> Lifted:
-    """Lift the model that a handle names."""
+def open_model(
+    handle: str,
+    *,
+    weights: str = "pretrained",
+    image_size: int | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    trust: bool = False,
+) -> Lifted:
+    """Lift the model that a handle names; the arguments are those of `load_backbone`."""
     if handle.startswith("keras:"):
         if arguments:
             raise UserError(f"load_backbone: '{handle}' takes no `arguments`. Received: {', '.join(arguments)}.")
         file = weights if _is_keras_weights(handle, weights) else None
         if file and not pathlib.Path(file).is_file():
             raise UserError(f"load_backbone: there is no file of weights '{file}'. Expected '…_notop.h5' or '….h5'.")
-        return lift_keras_model(handle.removeprefix("keras:"), "imagenet" if weights == "pretrained" else file)
-    return lift_saved_model(find_folder(handle), arguments)
+        given = "imagenet" if weights == "pretrained" else file
+        return lift_keras_model(handle.removeprefix("keras:"), given, image_size)
+    with trusting(trust):
+        return lift_saved_model(find_folder(handle), arguments)
 
 
 def _is_keras_weights(handle: str, weights: str) -> bool:

@@ -90,6 +90,21 @@ def test_a_cache_whose_files_were_cleaned_away_is_fetched_again(server, cache, i
     assert len(server.requests) == 2
 
 
+def test_what_the_catalogue_knows_is_used(cache, tmp_path):
+    """A model whose page says [-1, 1], found in the cache."""
+    handle = "https://tfhub.dev/sayakpaul/vit_s16_fe/1"
+    kernel = saved_models.variable("kernel", 3, 3, 3, 4)
+
+    def call(images):
+        return tf.reduce_mean(tf.nn.conv2d(images, kernel, 2, "SAME"), (1, 2))
+
+    saved_models._save(hub_folder(handle), call, tf.TensorSpec((None, None, None, 3), tf.float32), [kernel])
+    backbone = tlkit.load_backbone(handle)
+    assert backbone.input_range == (-1, 1) and backbone.native_shape == (224, 224, 3)
+    images = tf.random.stateless_uniform((2, 16, 16, 3), [1, 2])
+    np.testing.assert_allclose(backbone(images), call(images * 2 - 1), atol=1e-5)
+
+
 def escaping(name):
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:

@@ -40,9 +40,10 @@ FLOORS = {
 DOORS = {
     "keras_tuner": ("tlkit/tuning/",),
     "tensorflow.distribute": ("tlkit/distribution.py",),
-    "tensorflow_hub": ("tlkit/backbones/hub.py",),
+    "tensorflow_hub": ("tlkit/backbones/hub.py", "tlkit/environment/probe.py"),  # the second tries to import it
     "tensorflow_addons": ("tlkit/addons.py",),
-    "jinja2": ("tlkit/scaffold.py", "tlkit/evaluation/report.py"),
+    "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/evaluation/report.py"),
+    **dict.fromkeys(("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"), ("tlkit/export/",)),
 }
 
 # Names that upstream may change without a word: the lift, the addons bridge, the optimizer's key of a variable.

@@ -53,8 +53,9 @@ def load_backbone(
         stages: None for one stage a resolution; an int for that many of about equal depth; or pairs of a name and
             a regular expression over the names of the weights, input first, where the first match counts.
         image_size: Int. Height and width of the images in pixels. None takes the model's own.
-        input_range: Pair of floats that the model expects for black and white. None takes what the model's first
-            operations tell (`(0, 255)` where they divide by 255, say), or else `(0, 1)`, TF-Hub's convention.
+        input_range: Pair of floats that the model expects for black and white. None takes what the catalogue says of
+            the handle, or the model's first operations tell (`(0, 255)` where they divide by 255, say), or else
+            `(0, 1)`, TF-Hub's convention.
         weights: "pretrained"; "random", freshly initialised with a fixed seed and settled BatchNorm statistics, the
             baseline of every transfer gain; the path of a `.keras` file whose backbone has the same weights; or, for
             "keras:NAME", a file of weights as keras.applications has them (`…_notop.h5`, `….weights.h5`).
@@ -123,7 +124,7 @@ def assemble(
     if random:
         values = settle_batch_norm(graph, random_values(program), (None, *native))
     if input_range is None and len(native) == 3:
-        input_range = find_input_range(graph)
+        input_range = _published_range(handle) or find_input_range(graph)
     backbone = Backbone(
         program,
         [(group.name, group.parameters) for group in groups],
@@ -218,6 +219,12 @@ def _shapes(lifted: Lifted, handle: str, image_size: int | None) -> tuple[tuple,
     channels = declared[2] or 3
     free = (None, None) if lifted.any_size else size
     return (*free, channels), (*size, channels)
+
+
+def _published_range(handle: str) -> tuple[float, float] | None:
+    """What the catalogue says that a model expects; of "keras:…" the lift holds the preprocessing already."""
+    entry = None if handle.startswith("keras:") else find(handle)
+    return entry.input_range if entry else None
 
 
 def _endpoints(graph: ProgramGraph, outputs: str, handle: str) -> str | dict[str, str]:

@@ -16,6 +16,8 @@ from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 import tlkit
+from tlkit.cli.backbones import backbones
+from tlkit.cli.doctor import doctor
 from tlkit.cli.list import list_all
 from tlkit.cli.new import new
 from tlkit.errors import exit_on_user_error
@@ -67,6 +69,8 @@ app = typer.Typer(
 )
 app.command("new")(new)
 app.command("list")(list_all)
+app.command("doctor")(doctor)
+app.command("backbones")(backbones)
 
 
 def _print_version(wanted: bool) -> None:

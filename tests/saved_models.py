@@ -172,6 +172,25 @@ def save_dense_skips(folder):
     _save(folder, call, tf.TensorSpec((None, 16, 16, 3), tf.float32), kernels)
 
 
+def save_seeded_dropout(folder):
+    """Dropout whose seed is a variable that inference does not read, as Keras 3 keeps it."""
+    kernel = variable("kernel", 4, 64)
+    seed = tf.Variable([7, 0], dtype=tf.int64, trainable=False, name="seed")
+
+    @tf.function
+    def call(x, training=False):
+        features = x @ kernel
+        if not training:
+            return features
+        kept = tf.random.stateless_uniform(tf.shape(features), seed) < 0.5
+        seed.assign_add([0, 1])
+        return tf.where(kept, 2.0 * features, 0.0)
+
+    for training in (False, True):
+        call.get_concrete_function(_FEATURES, training=training)
+    tf.saved_model.save(Model(call, [kernel, seed]), str(folder))
+
+
 FEATURE_TRAPS = {
     "custom gradient": save_custom_gradient,
     "opaque call": save_opaque_call,

@@ -82,6 +82,38 @@ def test_statistics_move_in_fit_and_survive_the_file(image_model, images, tmp_pa
     assert np.abs(expected - loaded(images, training=False)).max() > 1e-3  # the training graph came along
 
 
+@pytest.mark.parametrize("strategy", ["one-device", "mirrored"])
+def test_seeds_of_dropout_are_carried_along(tmp_path, strategy):
+    saved_models.save_seeded_dropout(tmp_path / "model")
+    x = np.ones((4, 4), "float32")
+    with choose_strategy(strategy).scope():
+        backbone = load(tmp_path / "model")
+        inputs = keras.Input((4,))
+        model = keras.Model(inputs, keras.layers.Dense(1)(backbone(inputs)))
+        model.compile(keras.optimizers.SGD(1e-3), "mse")
+    seed = next(weight for weight in backbone.weights if weight.name == "seed")
+    assert seed.dtype == "int64" and not seed.trainable
+    model.fit(x, np.ones((4, 1)), batch_size=4, epochs=3, verbose=0)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(seed), [7, 3])  # one step on each call
+    if strategy == "one-device":
+        once, twice = (backbone(x, training=True).numpy() for _ in range(2))
+        dropped = (once == 0).mean()
+        assert 0.35 < dropped < 0.65 and np.any(once != twice)  # 256 draws of 1/2: three deviations are 0.09
+        original = tf.saved_model.load(str(tmp_path / "model"))
+        original.variables[0].assign(backbone.weights[0].numpy())
+        original.variables[1].assign([7, 3])
+        np.testing.assert_allclose(once, original(x, training=True), rtol=1e-5)
+    model.save(tmp_path / "model.keras")
+    again = tlkit.load_model(tmp_path / "model.keras").get_layer("backbone")
+    saved = next(weight for weight in again.weights if weight.name == "seed")
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(saved), keras.ops.convert_to_numpy(seed))
+
+
+def test_inference_knows_no_seeds(tmp_path):
+    saved_models.save_seeded_dropout(tmp_path / "model")
+    assert [weight.name for weight in tlkit.load_backbone(str(tmp_path / "model")).weights] == ["kernel"]
+
+
 def test_a_model_without_a_training_graph(tmp_path):
     saved_models.save_embedding(tmp_path / "model")
     with pytest.raises(tlkit.UserError, match="`training_mode` is not to be had: .* no graph for training"):

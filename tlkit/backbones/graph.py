@@ -18,6 +18,7 @@ from tlkit.backbones.program import Program
 from tlkit.errors import UserError
 
 _POOLING = {"Mean", "AvgPool"}
+_JOINING = {"ConcatV2", "Add", "AddV2", "AddN"}
 _PADDING = {"Pad", "PadV2", "MirrorPad"}
 
 
@@ -160,11 +161,14 @@ class ProgramGraph:
         """The deepest map at strides 8, 16 and 32, as "P3", "P4", "P5"; strides the model lacks are left out.
 
         Of each stride the last map through which everything flows, since a later one may be a mere branch; in models
-        without such maps the last of all. Padded copies of a map are no maps.
+        without such maps (NASNet, whose cells see the last two) the last that branches join in, or else the last of
+        all. Padded copies of a map are no maps.
         """
         end = self.position[self.last_map.op] if self.last_map is not None else -1
         maps = [op for op in self.path[: end + 1] if op.type not in _PADDING]
         deepest = {self.level(op): op.outputs[0] for op in maps}
+        joins = [op for op in maps if op.type in _JOINING and sum(t.op in self.position for t in op.inputs) > 1]
+        deepest |= {self.level(op): op.outputs[0] for op in joins}
         alone = {cut.position for cut in self.cuts}
         deepest |= {self.level(op): op.outputs[0] for op in maps if self.position[op] in alone}
         if self.last_map is not None:

@@ -63,14 +63,23 @@ config
 # %% [markdown]
 # ## 2. The photos
 #
-# One folder per class. Check here that photos and names belong together: no setting repairs a wrong label.
+# One folder per class, or a CSV table. Check here that photos and names belong together: no setting repairs a wrong
+# label.
 
 # %%
 data = load_datasets(config)
 files = data.files
 print(f"{len(files.train)} photos to train on, {len(files.validation)} to validate, {len(files.test)} to test")
 images, labels = next(data.train.as_numpy_iterator())
-plot_examples(images[:12], [data.class_names[label] for label in labels[:12]])
+
+
+def names(label):
+    """The class, or in multi-label data the classes, where the label is a row of 0 and 1."""
+    numbers = label.nonzero()[0] if data.multi_label else [label]
+    return ", ".join(data.class_names[number] for number in numbers) or "none"
+
+
+plot_examples(images[:12], [names(label) for label in labels[:12]])
 
 # %% [markdown]
 # **Augmentation** shows every photo a little differently each time. All of these must still be what they were: if one
@@ -78,7 +87,7 @@ plot_examples(images[:12], [data.class_names[label] for label in labels[:12]])
 
 # %%
 augmented = build_augmentation(config)(np.repeat(images[:1], 8, axis=0), training=True)
-plot_examples(np.array(augmented), [data.class_names[labels[0]]] * 8)
+plot_examples(np.array(augmented), [names(labels[0])] * 8)
 
 # %% [markdown]
 # ## 3. The model
@@ -87,7 +96,7 @@ plot_examples(np.array(augmented), [data.class_names[labels[0]]] * 8)
 # and colours, which are the same everywhere; the last ones see whole things, worth adapting to your photos.
 
 # %%
-model = build_model(config, len(data.class_names))
+model = build_model(config, len(data.class_names), data.multi_label)
 model.summary()
 model.get_layer("backbone").summary()
 
@@ -116,7 +125,7 @@ evaluation.figures["learning_curves"]
 # heart: more augmentation, fewer stages. If both still improve at the end, train longer.
 
 # %%
-evaluation.figures["confusion_matrix"]
+evaluation.figures["class_scores" if data.multi_label else "confusion_matrix"]
 
 # %% [markdown]
 # The most wrong photos teach most: often the label is wrong, or the photo shows both, or something is missing in the
@@ -133,7 +142,8 @@ evaluation.figures["most_wrong"]
 # %%
 photo = (files.test or files.validation)[0].path
 for prediction in predict_files(run, [photo]):
-    print(f"{prediction.class_name}, {prediction.probability:.1%}: {prediction.file}")
+    said = [f"{name} {probability:.1%}" for name, probability in prediction.classes.items()]
+    print(f"{prediction.file}: {', '.join(said) or 'none of the classes'}")
 
 # %% [markdown]
 # ## 7. What next

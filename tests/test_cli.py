@@ -1,10 +1,14 @@
 """The command line: what it prints, each mistake word for word, and what it must not import."""
 
+import json
+import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 import tlkit
@@ -57,9 +61,9 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         project.mkdir(parents=True)
         (project.parent / "template.toml").write_text(table)
         (project / "answers.txt.jinja").write_text("[[ name ]] [[ data ]]" + (" [[ size ]]" if "size" in table else ""))
-    monkeypatch.setattr(scaffold, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.setattr(scaffold.templates, "templates_folder", lambda: tmp_path / "templates")
     monkeypatch.setitem(scaffold.DATA_KINDS, "letters", DataKind("Letters", describe_letters, write_letters))
-    monkeypatch.setattr(scaffold, "install_requirement", lambda: "tlkit @ file:///somewhere/tlkit")
+    monkeypatch.setattr(scaffold.project, "install_requirement", lambda: "tlkit @ file:///somewhere/tlkit")
     monkeypatch.chdir(tmp_path)
 
 
@@ -132,6 +136,48 @@ def test_new_takes_data_and_settings(tmp_path: Path):
     assert Path("abc_letters/answers.txt").read_text() == "abc_letters ../mine 128"
 
 
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Ten small photos a class, one of them empty; the template wants images."""
+    for label, name in enumerate(("ant", "bee")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for index in range(10):
+            path = tmp_path / "photos" / name / f"{index}.png"
+            Image.linear_gradient("L").rotate(17 * index + label, expand=True).save(path)
+    (tmp_path / "photos" / "ant" / "bad.jpg").touch()
+    (tmp_path / "photos" / "ant" / "phone.heic").touch()
+    toml = tmp_path / "templates" / "letter-counter" / "template.toml"
+    toml.write_text(toml.read_text().replace('"letters"', '"images"'))
+    return tmp_path / "photos"
+
+
+def test_new_looks_at_the_data_and_keeps_the_report(photos: Path):
+    result = tlkit_command("new", "letter-counter", "abc_letters", "--data", "photos", "--defaults")
+
+    assert result.exit_code == 0 and result.stderr == ""
+    assert "  21 images of 2 classes in 'photos'\n" in result.output
+    for text in (
+        "\nIn 'photos':\npixels   smallest 256 x 256, ",
+        "error    1 image does not decode, so that training stops there.",
+        "ant/bad.jpg: the file is empty",
+        "warning  1 file is left out because of the extension (1 x .heic).",
+        "The whole report, with every file: 'abc_letters/data_report.txt' and .json\n\nNext:",
+    ):
+        assert text in result.output
+    saved = json.loads(Path("abc_letters/data_report.json").read_text())
+    assert saved["findings"][0]["files"] == ["ant/bad.jpg"]
+    assert "21 images of 2 classes" in Path("abc_letters/data_report.txt").read_text()
+
+
+def test_new_without_inspection_passes_on_the_warnings_in_one_line(photos: Path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        result = tlkit_command("new", "letter-counter", "abc_letters", "--data", "photos", "--no-inspection")
+    assert result.exit_code == 0 and "In 'photos'" not in result.output
+    assert re.fullmatch(r"Warning: 1 of the 22 files in photos are left out, .*\n", result.stderr)
+    assert not Path("abc_letters/data_report.txt").exists()
+
+
 def test_the_backbone_has_an_option_of_its_own():
     tlkit_command("new", "letter-counter", "abc_letters", "--backbone", "https://tfhub.dev/google/x/1")
     assert '"backbone": "https://tfhub.dev/google/x/1"' in Path("abc_letters/.tlkit/answers.json").read_text()
@@ -140,7 +186,7 @@ def test_the_backbone_has_an_option_of_its_own():
 def test_an_embedded_backbone_that_there_is_none_of():
     result = tlkit_command("new", "letter-counter", "abc_letters", "--backbone", "tlkit:maxi")
     assert result.exit_code == 1 and not Path("abc_letters").exists()
-    assert "Error: There is no embedded backbone 'tlkit:maxi'. Expected one of: tlkit:mini-image." in result.output
+    assert "Error: There is no backbone 'tlkit:maxi'. Run 'tlkit backbones' to see all." in result.output
 
 
 def test_nothing_is_asked_where_there_is_no_terminal():
@@ -278,7 +324,7 @@ def test_nothing_heavy_is_imported(command: str, tmp_path: Path):
     program = (
         "import pathlib, sys\n"
         "from tlkit import cli, scaffold\n"
-        f"scaffold.templates_folder = lambda: pathlib.Path({str(tmp_path / 'templates')!r})\n"
+        f"scaffold.templates.templates_folder = lambda: pathlib.Path({str(tmp_path / 'templates')!r})\n"
         "try: cli.main()\n"
         "finally: print('IMPORTED', *{name.partition('.')[0] for name in sys.modules})\n"
     )

@@ -129,7 +129,7 @@ def test_files_that_do_not_decode_are_named(tmp_path):
     reasons = {"empty.jpg": "the file is empty", "text.png": "not an image", "cut.jpg": "truncated"}
     for name, data in bad.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(UserError, match=rf"{name} cannot be read \(.*{reasons[name]}.*on_corrupt='skip'") as caught:
+        with pytest.raises(UserError, match=rf"{name} cannot be read \(.*{reasons[name]}.*\). Replace or") as caught:
             decode_image(tmp_path / name, 32)
         assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="gone.jpg cannot be read .the file is gone"):

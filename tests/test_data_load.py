@@ -174,3 +174,63 @@ def test_an_unknown_policy_is_refused(folder):
 def test_importing_and_splitting_load_no_tensorflow():
     code = "import sys, tlkit.data, tlkit.evaluation; print([m for m in ('tensorflow', 'keras') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(folder):
+    """The 40 images with zero to three labels each."""
+    cells = ["cat", "cat|dog", "", "ant|cat|dog"]
+    lines = [f"{path.relative_to(folder)},{cells[int(path.stem) % 4]}" for path in sorted(folder.glob("*/*.png"))]
+    (folder / "table.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
+    return folder / "table.csv"
+
+
+def test_multi_label_batches_are_rows_of_zeros_and_ones(table):
+    data = load(table)
+    assert data.multi_label and data.class_names == ["ant", "cat", "dog"]
+    rows = [[0, 1, 0], [0, 1, 1], [0, 0, 0], [1, 1, 1]]
+    seen = 0
+    for dataset in (data.train, data.validation, data.test):
+        for images, labels in dataset:
+            assert labels.dtype == "float32" and labels.shape == (len(images), 3)
+            numbers = [round(float(image[0, 0, 0]) * 255) % 100 // 2 for image in images]
+            assert labels.numpy().tolist() == [rows[number % 4] for number in numbers]
+            seen += len(images)
+    assert seen == 40
+    assert not load(table.parent).multi_label
+
+
+def test_multi_label_data_fit(table):
+    import keras
+
+    data = load(table)
+    layers = [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(3, activation="sigmoid")]
+    model = keras.Sequential(layers)
+    model.compile("sgd", "binary_crossentropy")
+    train = epochs(data.train_epoch, seed=1)
+    history = model.fit(
+        train, steps_per_epoch=len(data.train), validation_data=data.validation, epochs=2, verbose=0, shuffle=False
+    )
+    assert np.isfinite(history.history["val_loss"]).all()
+
+
+def test_skip_keeps_multi_label_data_as_they_are(table):
+    path = split_image_folder(table, seed=1).train[3].path
+    path.write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 of 40 images left out"):
+        data = load(table, on_corrupt="skip")
+    assert data.multi_label and len(data.files.train) == len(split_image_folder(table, seed=1).train) - 1
+    for file in data.files.train:
+        if 0 in file.classes:
+            file.path.write_bytes(b"")
+    with pytest.raises(UserError, match="No training image of the class 'ant'"):
+        load(table, on_corrupt="skip")
+
+
+def test_groups_stay_together(folder):
+    data = load(folder, group_pattern=r"/(\d)")  # 00 to 09 and 10 to 19 of both classes
+    assert {tuple(sorted({int(file.path.stem) // 10 for file in part})) for part in data.files[:2]} == {(0,), (1,)}
+    assert data.test is None

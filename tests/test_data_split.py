@@ -133,6 +133,9 @@ def test_mistakes_are_told_in_one_sentence(tmp_path):
     (loose / "stray.jpg").touch()
     check(r"1 image \(stray.jpg\) directly in", loose)
     check("bee has no image in it .*it is empty", make_folder(tmp_path / "hollow", {"ant": 3, "bee": 0}))
+    check(
+        "no class has a second image, so that nothing is left for", make_folder(tmp_path / "few", {"ant": 1, "bee": 1})
+    )
     documents = make_folder(tmp_path / "documents", {"ant": 3})
     make_folder(documents, {"bee": 2}, extension=".pdf")
     check(re.escape("bee has no image in it (2 x .pdf)"), documents)
@@ -155,3 +158,136 @@ def test_a_folder_beside_the_parts_is_told(tmp_path):
     make_folder(tmp_path, {"unlabelled": 3})
     with pytest.warns(UserWarning, match=r"1 folder \(unlabelled\) beside"):
         split_image_folder(tmp_path, seed=0)
+
+
+def test_images_beside_the_parts_are_told(tmp_path):
+    for part in ("train", "test"):
+        make_folder(tmp_path / part, {"ant": 3, "bee": 3})
+    (tmp_path / "stray.jpg").touch()
+    with pytest.warns(UserWarning, match=r"1 image \(stray.jpg\) beside .*train left out of the split"):
+        split_image_folder(tmp_path, seed=0)
+
+
+def test_what_systems_leave_behind_is_no_class(tmp_path):
+    make_folder(tmp_path, {"ant": 3, "bee": 3, "__MACOSX": 1, "ant/@eaDir": 1})
+    splits = split_image_folder(tmp_path, seed=0)
+    assert splits.class_names == ["ant", "bee"] and sum(map(len, splits[:3])) == 6
+
+
+def test_a_link_to_a_folder_above_is_not_followed(tmp_path):
+    make_folder(tmp_path, {"ant": 3, "bee": 3})
+    for number, target in enumerate((tmp_path / "ant", tmp_path, tmp_path.parent)):
+        (tmp_path / "ant" / f"again{number}").symlink_to(target, target_is_directory=True)
+    assert sum(map(len, split_image_folder(tmp_path, seed=0)[:3])) == 6
+
+
+# Groups -------------------------------------------------------------------------------------------
+
+
+def make_bursts(root, numbers, size=3):
+    """Class folders with bursts of `size` images each: ant/p00_0.jpg, ant/p00_1.jpg ..."""
+    for name, number in numbers.items():
+        (root / name).mkdir(parents=True)
+        for burst in range(number):
+            for index in range(size):
+                (root / name / f"p{burst:02d}_{index}.jpg").touch()
+    return root
+
+
+def parts_of_groups(splits, group):
+    found = {}
+    for part, files in enumerate(splits[:3]):
+        for file in files:
+            found.setdefault(group(file.path), set()).add(part)
+    return found
+
+
+def test_a_group_goes_where_its_own_hash_says(tmp_path):
+    make_bursts(tmp_path, {"ant": 60, "bee": 60})
+    splits = split_image_folder(tmp_path, seed=3, group_pattern=r"/(p\d+)_")
+    found = parts_of_groups(splits, lambda path: path.stem.split("_")[0])  # p07 of both classes is one group
+    assert len(found) == 60 and sum(map(len, splits[:3])) == 360
+    for group, parts in found.items():
+        digest = hashlib.sha256(f"3:{group}".encode()).digest()
+        place = int.from_bytes(digest[:8], "big") / 2**64
+        assert parts == {0 if place < 0.7 else 1 if place < 0.7 + 0.15 else 2}
+
+
+def test_the_whole_match_is_the_group_where_nothing_is_captured(tmp_path):
+    make_bursts(tmp_path, {"ant": 20, "bee": 20})
+    whole = split_image_folder(tmp_path, seed=0, group_pattern=r"(?:ant|bee)/p\d+")
+    assert all(len(parts) == 1 for parts in parts_of_groups(whole, lambda path: path.as_posix()[:-6]).values())
+    assert whole == split_image_folder(tmp_path, seed=0, group_pattern=r"(\w+/p\d+)_\d")
+
+
+def test_files_that_the_pattern_does_not_match_stay_where_they_were(tmp_path):
+    make_bursts(make_folder(tmp_path, {"cat": 100, "dog": 100}), {"ant": 30, "bee": 30})
+    plain = split_image_folder(tmp_path, seed=0)
+    grouped = split_image_folder(tmp_path, seed=0, group_pattern=r"^(?:cat/|(\w+/p\d+)_)")  # matches, captures nothing
+    for before, after in zip(plain[:3], grouped[:3], strict=True):
+        alone = ("cat", "dog")
+        assert [f for f in before if f.path.parent.name in alone] == [f for f in after if f.path.parent.name in alone]
+    assert plain == split_image_folder(tmp_path, seed=0, group_pattern="")
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_every_class_of_few_groups_is_in_every_part(tmp_path, seed):
+    make_bursts(tmp_path, {"ant": 3, "bee": 5, "cat": 2, "dog": 1})
+    splits = split_image_folder(tmp_path, seed=seed, group_pattern=r"\w+/p\d+")
+    counts = [[sum(file.label == label for file in part) for part in splits[:3]] for label in range(4)]
+    assert counts[0] == [3, 3, 3] and min(counts[1]) >= 3
+    assert counts[2:] == [[3, 3, 0], [3, 0, 0]]
+
+
+def test_added_images_of_a_group_go_to_its_part(tmp_path):
+    make_bursts(tmp_path, {"ant": 30, "bee": 30})
+    before = split_image_folder(tmp_path, seed=0, group_pattern=r"\w+/p\d+")
+    for burst in range(30):
+        (tmp_path / "ant" / f"p{burst:02d}_new.jpg").touch()
+    after = split_image_folder(tmp_path, seed=0, group_pattern=r"\w+/p\d+")
+    for old, new in zip(before[:3], after[:3], strict=True):
+        assert set(old) <= set(new)
+    assert all(len(parts) == 1 for parts in parts_of_groups(after, lambda path: path.as_posix()[:-6]).values())
+
+
+def test_validation_is_cut_from_train_by_group(tmp_path):
+    make_bursts(tmp_path / "train", {"ant": 40, "bee": 40})
+    make_folder(tmp_path / "test", {"ant": 5, "bee": 5})
+    splits = split_image_folder(tmp_path, seed=0, group_pattern=r"(p\d+)_")
+    assert all(len(parts) == 1 for parts in parts_of_groups(splits, lambda path: path.name[:3]).values())
+    assert len(splits.test) == 10 and splits.validation
+
+
+def test_groups_in_two_given_parts_are_told_by_name(tmp_path):
+    make_bursts(tmp_path / "train", {"ant": 9, "bee": 9})
+    make_bursts(tmp_path / "val", {"ant": 4, "bee": 2})
+    with pytest.warns(UserWarning, match=r"has images of 4 groups \(p00, p01, p02 and 1 more\) in several of its"):
+        splits = split_image_folder(tmp_path, seed=0, group_pattern=r"(p\d+)_")
+    assert [len(part) for part in splits[:3]] == [54, 18, 0]  # taken as given all the same
+
+
+def test_groups_of_a_table(tmp_path):
+    make_folder(tmp_path / "photos", {"": 90})
+    lines = [f"{n:04d}.jpg,{'ab'[n % 2]},{f'patient {n // 6}' if n < 84 else ''}" for n in range(90)]
+    table = tmp_path / "photos" / "table.csv"
+    table.write_text("\n".join(["file,label,group", *lines]), encoding="utf-8")
+    splits = split_image_folder(table, seed=1)
+    found = parts_of_groups(splits, lambda path: int(path.stem) // 6)
+    assert all(len(parts) == 1 for group, parts in found.items() if group < 14)
+    for group in range(14):
+        place = int.from_bytes(hashlib.sha256(f"1:patient {group}".encode()).digest()[:8], "big") / 2**64
+        assert found[group] == {0 if place < 0.7 else 1 if place < 0.7 + 0.15 else 2}
+
+
+def test_mistakes_about_groups(tmp_path):
+    make_bursts(tmp_path, {"ant": 4, "bee": 4})
+
+    def check(message, pattern):
+        with pytest.raises(UserError, match=message) as caught:
+            split_image_folder(tmp_path, seed=0, group_pattern=pattern)
+        assert "\n" not in str(caught.value)
+
+    check(re.escape("The group_pattern '(p' is no regular expression (missing ), unterminated subpattern at"), "(p")
+    check("finds nothing in any of the 24 paths, such as 'ant/p00_0.jpg'", "patient")
+    check("finds nothing in any of the 24 paths", "x*")  # matches everywhere, an empty text
+    check(r"its 24 images are of 1 group \(p\), and no class is in two of them", "p")

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from tlkit import UserError
-from tlkit.evaluation import plot_confusion_matrix, plot_examples, plot_learning_curves, plot_most_wrong
+from tlkit.evaluation import (
+    multilabel_metrics,
+    plot_class_scores,
+    plot_confusion_matrix,
+    plot_examples,
+    plot_learning_curves,
+    plot_most_wrong,
+)
 
 
 def texts(figure):
@@ -74,6 +81,55 @@ def test_most_wrong_comes_in_order_of_the_truth_s_probability():
 def test_most_wrong_when_nothing_is():
     figure = plot_most_wrong(np.zeros((2, 4, 4, 3)), [0, 1], np.eye(2), ["ant", "bee"])
     assert texts(figure) == ["No image is misjudged."]
+
+
+def test_most_wrong_of_multi_label_data_says_what_was_missed_and_what_was_wrong():
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0], [1, 1, 1]])
+    probabilities = np.array([[0.9, 0.1, 0.5], [0.2, 0.8, 0.9], [0.1, 0.1, 0.6], [0.1, 0.2, 0.3]])
+    images = np.zeros((4, 5, 5, 3)) + np.array([0.0, 0.1, 0.2, 0.3])[:, None, None, None]
+    figure = plot_most_wrong(images, labels, probabilities, ["ant", "bee", "cat"], ["a.png", "b.png", "c.png", "d.png"])
+    # Products of the truth's probabilities: image 1 .2*.8*.1 = .016, image 2 .9*.9*.4 = .324, image 3 .1*.2*.3 = .006;
+    # image 0 is right, as 0.5 is not above 0.5.
+    assert [axes.images[0].get_array()[0, 0, 0] for axes in figure.axes] == pytest.approx([0.3, 0.1, 0.2])
+    captions = [(axes.get_title(loc="left"), axes.get_xlabel()) for axes in figure.axes]
+    assert captions == [
+        ("missed ant 10%", "missed bee 20%\nmissed cat 30%\nd.png"),
+        ("wrong cat 90%", "missed ant 20%\nb.png"),
+        ("wrong cat 60%", "c.png"),
+    ]
+    many = plot_most_wrong(images[:1], np.ones((1, 9)), np.zeros((1, 9)), list("abcdefghi"))
+    assert many.axes[0].get_xlabel().endswith("\nand 6 more")
+
+
+def class_scores(num_classes):
+    """Scores of that many classes, of which the first has no example."""
+    generator = np.random.default_rng(0)
+    labels = (generator.random((200, num_classes)) < 0.2).astype(int)
+    labels[:, 0] = 0
+    probabilities = np.clip(labels * np.linspace(0, 1, num_classes) + generator.uniform(0, 0.7, labels.shape), 0, 1)
+    return multilabel_metrics(labels, probabilities, [f"a class with a long name {n}" for n in range(num_classes)])
+
+
+@pytest.mark.parametrize("num_classes", [3, 50])
+def test_class_scores_stand_worst_first_and_those_without_examples_last(num_classes):
+    metrics = class_scores(num_classes)
+    figure = plot_class_scores(metrics)
+    written, axes = texts(figure), figure.axes[0]
+    widths = [bar.get_width() for bar in axes.containers[0]]
+    assert len(widths) == num_classes and widths[:-1] == sorted(widths[:-1]) and widths[-1] == 0
+    expected = sorted(s["average_precision"] for s in metrics["per_class"].values() if s["num_positives"])
+    assert widths[:-1] == pytest.approx(expected)
+    assert axes.get_yticklabels()[-1].get_text() == "a class with a long name 0 (0)"
+    assert "no example" in written and f"Mean average precision {metrics['mean_average_precision']:.3f}" in written
+    assert axes.yaxis_inverted()  # the first is at the top
+    # Names do not overlap.
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(above.y0 >= below.y1 for above, below in zip(boxes, boxes[1:], strict=False))
+
+
+def test_class_scores_of_very_many_classes_are_the_worst():
+    figure = plot_class_scores(class_scores(80))
+    assert any(text.endswith("; the worst 60 of 80 classes") for text in texts(figure))
 
 
 def test_examples_take_bytes_floats_and_grey():

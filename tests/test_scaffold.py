@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import tlkit
 from tlkit import scaffold
@@ -40,7 +41,7 @@ def template(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Template:
     write(folder / "project" / "README.md.jinja", README)
     write(folder / "project" / "[[ name ]]" / "data.py", "VALUE = '[[ copied ]]'\r\n")
     write(folder / "project" / "run.sh", "#!/bin/sh\n").chmod(0o755)
-    monkeypatch.setattr(scaffold, "templates_folder", lambda: tmp_path / "templates")
+    monkeypatch.setattr(scaffold.templates, "templates_folder", lambda: tmp_path / "templates")
     return scaffold.list_templates()["tiny"]
 
 
@@ -395,6 +396,54 @@ def test_data_are_stored_relative_to_the_project(template_with_data: Template, t
     assert not (project.folder / "data").exists()
 
 
+class Report:
+    """What a kind of data may answer when inspected."""
+
+    def __init__(self, *seen):
+        self.seen = seen
+
+    def save(self, folder: Path) -> None:
+        write(folder / "data_report.txt", "letters")
+
+
+@pytest.fixture
+def template_with_inspection(template_with_data: Template, monkeypatch: pytest.MonkeyPatch) -> Template:
+    kind = scaffold.DATA_KINDS["letters"]._replace(inspect=Report)
+    monkeypatch.setitem(scaffold.DATA_KINDS, "letters", kind)
+    return template_with_data
+
+
+def test_the_users_data_are_inspected_and_the_report_is_kept(template_with_inspection: Template, tmp_path: Path):
+    write(tmp_path / "letters" / "a", "")
+    project = scaffold.generate(template_with_inspection, tmp_path / "flowers", data=tmp_path / "letters")
+    assert project.data_report.seen == (tmp_path / "letters", False)
+    assert (project.folder / "data_report.txt").read_text() == "letters"
+    assert "data_report.txt" not in project.files  # nor in the pristine render: an update leaves it alone
+
+
+def test_sample_data_and_data_too_large_are_not_inspected(template_with_inspection: Template, tmp_path: Path):
+    write(tmp_path / "letters" / "a", "")
+    for number, options in enumerate(({}, {"data": tmp_path / "letters", "inspect": False})):
+        project = scaffold.generate(template_with_inspection, tmp_path / f"flowers{number}", **options)
+        assert project.data_report is None and not (project.folder / "data_report.txt").exists()
+
+
+def test_a_file_of_data_is_stored_relative_to_the_project(tmp_path: Path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    for number in range(8):
+        Image.new("L", (40, 40), 30 * number).save(tmp_path / "photos" / f"{number}.png")
+    rows = [f"{number}.png,{'ant' if number % 2 else 'bee'}" for number in range(8)]
+    write(tmp_path / "photos" / "table.csv", "\n".join(["file,label", *rows]))
+    monkeypatch.chdir(tmp_path)
+    template = scaffold.list_templates()["image-classifier"]
+
+    project = scaffold.generate(template, "photos/flowers", data="photos/table.csv")  # beside it is not inside it
+
+    assert project.answers["data"] == "../table.csv"
+    assert project.data_summary == "8 images of 2 classes"
+    assert project.data_report.num_images == 8
+
+
 def test_unfit_data_are_refused(template_with_data: Template, tmp_path: Path):
     (tmp_path / "letters").mkdir()
     assert refusal(scaffold.generate, template_with_data, tmp_path / "flowers", data=tmp_path / "letters") == (
@@ -418,7 +467,7 @@ def test_data_for_a_template_without_any_are_refused(template: Template, tmp_pat
     )
 
 
-@pytest.mark.parametrize("handle", ["tlkit:mini-image", "https://tfhub.dev/google/x/1"])
+@pytest.mark.parametrize("handle", ["tlkit:mini-image", "keras:ResNet50", "https://tfhub.dev/google/x/1"])
 def test_a_handle_is_kept_as_it_is(template_with_data: Template, tmp_path: Path, handle: str):
     project = scaffold.generate(template_with_data, tmp_path / "flowers", given={"backbone": handle})
     assert project.answers["backbone"] == handle
@@ -434,8 +483,45 @@ def test_a_backbone_folder_is_stored_relative_to_the_project(template_with_data,
 def test_a_backbone_that_is_no_folder_is_refused(template_with_data: Template, tmp_path: Path):
     assert refusal(scaffold.generate, template_with_data, tmp_path / "flowers", given={"backbone": "mobilenet"}) == (
         "The backbone 'mobilenet' is no folder with a SavedModel (no saved_model.pb in it). "
-        "Expected such a folder, or a handle such as 'tlkit:mini-image'."
+        "Expected such a folder, or a handle such as 'tlkit:mini-image'. Did you mean 'keras:MobileNet'? "
+        "Run 'tlkit backbones' to see well-known ones."
     )
+
+
+@pytest.mark.parametrize(
+    ("handle", "sentence"),
+    [
+        (
+            "keras:EfficentNetB0",
+            "There is no backbone 'keras:EfficentNetB0'. Did you mean 'keras:EfficientNetB0'? Run 'tlkit backbones' to "
+            "see all.",
+        ),
+        ("kerashub:bert_tiny", "There is no backbone 'kerashub:bert_tiny'. Run 'tlkit backbones' to see all."),
+        (
+            "https://tfhub.dev/google/nnlm-en-dim50/2",
+            "The backbone 'https://tfhub.dev/google/nnlm-en-dim50/2' reads texts. Expected one for images: "
+            "'tlkit backbones --image' lists them.",
+        ),
+    ],
+)
+def test_a_backbone_that_will_not_do_is_refused(tmp_path: Path, handle: str, sentence: str):
+    classifier = scaffold.list_templates()["image-classifier"]
+    assert refusal(scaffold.generate, classifier, tmp_path / "flowers", given={"backbone": handle}) == sentence
+
+
+@pytest.mark.parametrize(
+    ("handle", "size"),
+    [
+        ("tlkit:mini-image", 128),
+        ("keras:EfficientNetB3", 300),  # Tan and Le 2019, https://keras.io/api/applications/efficientnet/
+        ("https://tfhub.dev/google/imagenet/mobilenet_v2_035_96/feature_vector/5", 96),
+        ("https://example.com/unknown/1", 224),
+    ],
+)
+def test_the_size_that_a_backbone_was_trained_on_is_proposed(tmp_path: Path, handle: str, size: int):
+    classifier = scaffold.list_templates()["image-classifier"]
+    project = scaffold.generate(classifier, tmp_path / "flowers", given={"backbone": handle})
+    assert project.answers["image_size"] == size
 
 
 # Where tlkit came from ----------------------------------------------------------------------------

@@ -76,7 +76,8 @@ def test_every_template_is_tested():
 
 def test_the_files_are_these(template, project):
     found = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
-    assert {file for file in found if not file.startswith(".tlkit/")} == FILES[template]
+    report = {"data_report.json", "data_report.txt"}  # on the data that were given
+    assert {file for file in found if not file.startswith(".tlkit/")} == FILES[template] | report
 
 
 def test_nothing_is_left_to_fill_in(project):
@@ -181,7 +182,7 @@ def test_its_own_tests_pass(project):
     run(["-m", "pytest", "-q", "-p", "no:cacheprovider"], project, timeout=300)
 
 
-COMMANDS = """
+COMMAND = """
     import contextlib, io, json, runpy, sys
 
     def command(module, *flags, code=None):
@@ -194,18 +195,24 @@ COMMANDS = """
             assert stop.code == code
         else:
             assert code is None
+"""
 
+COMMANDS = """
     command("evaluate", code=1)
     command("train", "--lerning_rate", "1", code=2)
     command("train", "--data", "nowhere", code=1)
     command("train", "--stages_to_open", "9", "--epochs", "80", code=1)
+    command("train", "--monitor", "val_pr_auc", code=1)
     short = "--epochs 2 --head_epochs 1 --stages_to_open 1 --batch_size 8".split()
     command("train", *short, "--image_size", "96", "--precision", "mixed_bfloat16", "--strategy", "one-device")
     command("train", *short, "--weights", "random", "--rotation", "0", "--horizontal_flip", "false")
     command("evaluate")
     command("evaluate", *RUNS(), "stopped")
-    command("predict", PHOTOS, "broken.jpg", "missing.jpg")
+    command("predict", "PHOTOS", "broken.jpg", "missing.jpg")
     command("export", "--to", "exported")
+    command("export", "--format", "litert", "--quantize", "int8", "--to", "lite")
+    command("export", "--format", "onnx", "--to", "onnx", "--run", RUNS()[0])
+    command("export", "--format", "onnx", "--quantize", "int8", code=1)
     search = "--trials 2 --folder search --epochs 4 --head_epochs 1 --epochs_per_stage 1 --batch_size 8".split()
     command("tune", *search)
     command("tune", *search)
@@ -215,34 +222,40 @@ COMMANDS = """
 """
 
 
-@pytest.mark.slow
-def test_every_command_works(template, photos, tmp_path):
-    project = generate(template, tmp_path, data=photos)
-    (project / "broken.jpg").write_bytes(b"no photo at all")
-    script = textwrap.dedent(COMMANDS).replace("PHOTOS", repr(str(photos / "test")))
+def run_commands(project, commands, photos):
+    """Run commands one after the other in one process: (what each said, the errors)."""
+    script = textwrap.dedent(COMMAND) + textwrap.dedent(commands).replace("PHOTOS", str(photos))
     script = script.replace("RUNS()", "sorted(p.name for p in __import__('pathlib').Path('runs').iterdir())")
-    (tmp_path / "commands.py").write_text(script, encoding="utf-8")
+    (project.parent / "commands.py").write_text(script, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
-        [sys.executable, tmp_path / "commands.py"], cwd=project, env=environment, capture_output=True, text=True,
+        [sys.executable, project.parent / "commands.py"], cwd=project, env=environment, capture_output=True, text=True,
         timeout=500,
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     said = {part.split("\n")[0]: part for part in done.stdout.split("> ")[1:]}
-    errors = [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
+    return said, [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
 
+
+@pytest.mark.slow
+def test_every_command_works(template, photos, tmp_path):
+    project = generate(template, tmp_path, data=photos)
+    (project / "broken.jpg").write_bytes(b"no photo at all")
+    said, errors = run_commands(project, COMMANDS, photos / "test")
     assert "There is no trained model in" in errors[0]
     assert errors[1].startswith("Error: there is no flag '--lerning_rate'. Did you mean '--learning_rate'?")
     assert "nowhere" in errors[2]
     assert "The setting 'stages_to_open' is 9. Expected at most 5, the stages of 'tlkit:mini-image'." in errors[3]
-    assert "holds a search with other settings" in errors[4]
-    assert len(errors) == 5
+    assert "The setting 'monitor' is 'val_pr_auc'. Expected 'val_loss' or 'val_accuracy'" in errors[4]
+    assert "'onnx' has no quantize='int8'. Expected it for 'litert' only." in errors[5]
+    assert "holds a search with other settings" in errors[6]
+    assert len(errors) == 7
     runs = sorted((project / "runs").iterdir())
     assert len(runs) == 3  # a mistake leaves none behind
     for folder in runs:
         assert {file.name for file in folder.iterdir()} >= {
             "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
-            "learning_curves.png", "confusion_matrix.png", "most_wrong.png",
+            "learning_curves.png", "confusion_matrix.png", "most_wrong.png", "data_report.json", "data_report.txt",
         }  # fmt: skip
         assert json.loads((folder / "metrics.json").read_text())["test"]["num_examples"] == 20
         assert json.loads((folder / "class_names.json").read_text()) == ["blue sky", "red brick"]
@@ -256,7 +269,69 @@ def test_every_command_works(template, photos, tmp_path):
     exported = next(part for command, part in said.items() if command.startswith("export"))
     assert "Largest difference of a probability" in exported
     assert (project / "exported" / "saved_model.pb").is_file()
+    lite, onnx = (json.loads((project / name / "export.json").read_text()) for name in ("lite", "onnx"))
+    assert lite["quantize"] == "int8" and 0 < lite["calibration_images"] < 20
+    assert lite["class_names"] == onnx["class_names"] == ["blue sky", "red brick"]
+    assert (project / "lite" / "model.tflite").stat().st_size < (project / "onnx" / "model.onnx").stat().st_size / 2
     best = json.loads((project / "search" / "best.json").read_text())
     assert 0 <= best["dropout"] <= 0.6
     assert json.loads((runs[2] / "config.json").read_text())["dropout"] == best["dropout"]
     assert not list((project / "search").rglob("model.keras"))  # a night's search would fill the disk
+
+
+def make_table(folder):
+    """48 photos in bursts of three, of noise, with a red and a green square each or not, named in a table."""
+    random, lines = np.random.default_rng(0), ["file,label,group"]
+    folder.mkdir()
+    for number in range(48):
+        pixels, labels = random.integers(60, 160, (64, 64, 3)), []
+        for channel, name in enumerate(("red", "green")):
+            if random.random() < 0.5:
+                x, y = random.integers(0, 40, 2)
+                pixels[x : x + 24, y : y + 24] = 255 * np.eye(3)[channel]
+                labels.append(name)
+        Image.fromarray(pixels.astype("uint8")).save(folder / f"{number:02d}.png")
+        lines.append(f"{number:02d}.png,{'|'.join(labels)},burst {number // 3}")
+    (folder / "table.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "table.csv"
+
+
+MULTI_LABEL_COMMANDS = """
+    short = "--epochs 2 --head_epochs 1 --stages_to_open 1 --epochs_per_stage 1 --batch_size 8".split()
+    command("train", *short, "--monitor", "val_pr_auc")
+    command("train", *short, "--weights", "random", "--precision", "mixed_bfloat16", "--monitor", "val_accuracy")
+    command("evaluate", *RUNS())
+    command("predict", "PHOTOS")
+    command("export", "--format", "litert", "--quantize", "float16", "--to", "lite")
+    command("tune", "--trials", "2", *short[2:], "--epochs", "5", "--monitor", "val_pr_auc")
+    text = open("PHOTOS/table.csv").read().replace("red|green", "both").replace(",,", ",none,")
+    print(text, file=open("PHOTOS/one_label.csv", "w"))
+    command("train", *short, "--data", "PHOTOS/one_label.csv")
+    command("train", "--data", "PHOTOS/one_label.csv", "--group_pattern", "([0-9])[0-9]", code=1)
+"""
+
+
+@pytest.mark.slow
+def test_a_multi_label_project_works(template, tmp_path):
+    table = make_table(tmp_path / "squares")
+    project = generate(template, tmp_path, data=table)
+    assert 'data: str = "../squares/table.csv"' in (project / "flowers/config.py").read_text(encoding="utf-8")
+    said, errors = run_commands(project, MULTI_LABEL_COMMANDS, "../squares")
+    *multi_label, one_label = sorted((project / "runs").iterdir())
+    for folder in multi_label:
+        assert {file.name for file in folder.iterdir()} == {
+            "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
+            "learning_curves.png", "class_scores.png", "most_wrong.png",
+        }  # fmt: skip
+        metrics = json.loads((folder / "metrics.json").read_text())["test"]
+        assert metrics["per_class"].keys() == {"red", "green"} and 0 <= metrics["mean_average_precision"] <= 1
+        assert metrics["num_examples"] % 3 == 0  # whole bursts
+    assert json.loads((project / "lite" / "export.json").read_text())["multi_label"] is True
+    both = next(part for command, part in said.items() if command.startswith("evaluate"))
+    assert re.search(r"Pretrained over random weights.* points of test mean average precision\.", both)
+    predictions = next(part for command, part in said.items() if command.startswith("predict"))
+    assert predictions.count(".png") == 48
+    assert json.loads((project / "tuning" / "best.json").read_text())["monitor"] == "val_pr_auc"
+    assert json.loads((one_label / "class_names.json").read_text()) == ["both", "green", "none", "red"]
+    assert (one_label / "confusion_matrix.png").is_file()
+    assert len(errors) == 1 and "has a column 'group', and a group_pattern is given as well" in errors[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Collection, Sequence
+import warnings
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, TypeVar
 
 import typer
@@ -35,7 +37,12 @@ def new(
         typer.Argument(metavar="DEST", help="New folder; its last part names the package.", show_default=False),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(metavar="DIR", help="Your data. Without it, sample data is written into the project.")
+        str | None,
+        typer.Option(
+            metavar="PATH",
+            help="Your data: a folder with one subfolder of images for each class, or a CSV file with the columns file "
+            "and label. Without it, sample data is written into the project.",
+        ),
     ] = None,
     backbone: Annotated[
         str | None,
@@ -45,6 +52,9 @@ def new(
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Answer to one of the template's questions.")
     ] = None,
     defaults: Annotated[bool, typer.Option("--defaults", help="Ask nothing, even on a terminal.")] = False,
+    no_inspection: Annotated[
+        bool, typer.Option("--no-inspection", help="Do not look at all of the data: there is too much of it.")
+    ] = False,
 ) -> None:
     """Make a new project from a template; asks what it was not told when on a terminal."""
     interactive = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
@@ -58,8 +68,17 @@ def new(
         scaffold.check_destination(destination)  # before more questions are asked
         data = _ask_for_data(chosen, destination)
 
-    project = scaffold.generate(chosen, destination, data=data, given=given, ask=_ask_question if interactive else None)
-    _print_project(project, chosen)
+    with _warnings_in_one_line():
+        project = scaffold.generate(
+            chosen,
+            destination,
+            data=data,
+            given=given,
+            ask=_ask_question if interactive else None,
+            inspect=not no_inspection,
+            progress=sys.stderr.isatty(),
+        )
+    _print_project(project, chosen, data)
 
 
 # What was typed -----------------------------------------------------------------------------------
@@ -130,7 +149,8 @@ def _ask_for_data(template: Template, destination: str) -> str | None:
     def read(text: str) -> str | None:
         if text == "sample data":
             return None
-        print(f"Found {scaffold.check_data(template, text, destination)}.")
+        with _warnings_in_one_line():
+            print(f"Found {scaffold.check_data(template, text, destination)}.")
         return text
 
     return _ask_until_right(scaffold.DATA_KINDS[template.data or ""].prompt, "sample data", read)
@@ -144,10 +164,19 @@ def _ask_question(question: Question, default: Answer) -> Answer:
     return _ask_until_right(question.prompt + choices, shown, question.parse)
 
 
+@contextlib.contextmanager
+def _warnings_in_one_line() -> Iterator[None]:
+    """Show warnings as errors are shown, without a line of Python's source; each once."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    for sentence in dict.fromkeys(str(warning.message) for warning in caught):
+        print(f"Warning: {sentence}", file=sys.stderr)
+
+
 # What was made ------------------------------------------------------------------------------------
 
 
-def _print_project(project: Project, template: Template) -> None:
+def _print_project(project: Project, template: Template, given_data: str | None) -> None:
     from rich.console import Console
 
     folder = os.path.relpath(project.folder)
@@ -159,6 +188,10 @@ def _print_project(project: Project, template: Template) -> None:
     if project.data_summary:
         console.print(f"  {project.data_summary} in '{os.path.relpath(project.folder / str(data))}'")
     console.print(f"  its pyproject.toml and notebook install tlkit from {origin}")
+    if project.data_report:
+        console.print(f"\nIn '{given_data}':", style="bold")
+        project.data_report.print(Console(markup=False, highlight=False), compact=True)
+        console.print(f"The whole report, with every file: '{os.path.join(folder, 'data_report.txt')}' and .json")
     console.print("\nNext:", style="bold")
     for command in (f"cd {shlex.quote(folder)}", f"python -m {name}.train", f"python -m {name}.evaluate"):
         console.print(f"  {command}")

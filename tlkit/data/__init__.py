@@ -3,18 +3,22 @@
 from tlkit.data.class_weights import class_weights
 from tlkit.data.decoding import IMAGE_EXTENSIONS, decode_image
 from tlkit.data.epochs import epochs
+from tlkit.data.inspection import Finding, ImageReport, inspect_images
 from tlkit.data.load_image_folder import ImageFolder, load_image_folder
 from tlkit.data.sample_images import write_sample_images
 from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
 
 __all__ = [
     "IMAGE_EXTENSIONS",
+    "Finding",
     "ImageFile",
     "ImageFolder",
+    "ImageReport",
     "ImageSplits",
     "class_weights",
     "decode_image",
     "epochs",
+    "inspect_images",
     "load_image_folder",
     "split_image_folder",
     "write_sample_images",

@@ -2,19 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import struct
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from tlkit.errors import UserError
+from tlkit.errors import UserError, printable
 
 # What is read: the formats that cameras, scanners, phones and the web make and that Pillow opens by itself.
 IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .avif .jp2 .j2k .tga .ico .ppm .pgm .pbm .pnm "
     ".pfm .pcx .sgi .dds .psd".split()
 )
+
+# How a file begins that is often taken for an image and is none, and what it is. HEIC is a box format: its name comes
+# after four bytes of length (ISO/IEC 14496-12).
+_NO_IMAGES = {
+    b"<!doctype html": "a web page, probably of a failed download",
+    b"<html": "a web page, probably of a failed download",
+    b"<svg": "an SVG drawing: convert it to PNG",
+    b"<?xml": "an XML file, perhaps an SVG drawing: convert it to PNG",
+    b"%pdf": "a PDF document: convert its pages to PNG",
+    b"pk\x03\x04": "a ZIP archive: unpack it",
+    b"version https://git-lfs": "a pointer of Git LFS: run `git lfs pull`",
+}
+# How JPEG, PNG, GIF and TIFF begin.
+_IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
+_HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 _ORIENTATION = 0x0112  # EXIF tag
 _UPRIGHT = {  # value of that tag -> what to do with the pixels, from the EXIF 2.3 standard
@@ -41,54 +59,53 @@ def decode_image(path: str | Path, image_size: int) -> np.ndarray[Any, np.dtype[
         UserError: When the file does not decode, naming it.
     """
     try:
-        with Image.open(path) as image:
-            if image.format == "JPEG":
-                image.draft(None, (2 * image_size, 2 * image_size))  # decode at 1/2, 1/4 or 1/8 where that is enough
-            image.load()
-            turn = _UPRIGHT.get(
-                _orientation(image)
-            )  # only now: Pillow has turned a TIFF itself, and taken the tag away
-            pixels = _to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        with open_image(path) as image:
+            load_pixels(image, 2 * image_size)
+            turn = _UPRIGHT.get(orientation(image))
+            pixels = to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except Exception as error:  # Pillow's plugins raise a dozen types on a damaged file
-        raise UserError(unreadable(path, error)) from error
+        raise UserError(
+            f"The image {printable(path)} cannot be read ({reason(path, error)}). Replace or remove it."
+        ) from error
     return np.asarray(pixels if turn is None else pixels.transpose(turn))
 
 
 def why_unreadable(path: str | Path) -> str | None:
     """What is wrong with an image file as far as its header tells, or None; costs a fraction of decoding it."""
     try:
-        with Image.open(path):
+        with open_image(path):
             return None
     except Exception as error:
-        return _reason(path, error)
+        return reason(path, error)
 
 
-def unreadable(path: str | Path, error: Exception) -> str:
-    """The one-line sentence about an image file that does not decode."""
-    return (
-        f"The image {path} cannot be read ({_reason(path, error)}). "
-        "Replace or remove it, or leave out all such files with on_corrupt='skip'."
-    )
+# The steps of decoding: inspection takes the same ones, so that it finds what training would stumble over -----------
 
 
-def _reason(path: str | Path, error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "the file is gone"
-    if isinstance(error, UnidentifiedImageError):
-        return "the file is empty" if Path(path).stat().st_size == 0 else "not an image of a known format"
-    if isinstance(error, Image.DecompressionBombError):
-        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, Pillow's limit against decompression bombs"
-    return " ".join(str(error).split()) or type(error).__name__
+def open_image(path: str | Path) -> Image.Image:
+    """Read an image file's header; its pixels are read when they are asked for, until the image is closed."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError("not a file but a folder, a pipe or a device")  # opening a pipe would wait for its other end
+    return Image.open(path)
 
 
-def _orientation(image: Image.Image) -> int:
+def load_pixels(image: Image.Image, draft_side: int) -> None:
+    """Decode the first frame wholly, to the last byte; a JPEG at 1/2, 1/4 or 1/8 where that leaves `draft_side`."""
+    if image.format == "JPEG":
+        image.draft(None, (draft_side, draft_side))
+    image.load()
+
+
+def orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, that is still to be applied; to be asked after loading, which turns a TIFF."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # damaged EXIF data beside good pixels: take them as they lie
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def to_rgb(image: Image.Image) -> Image.Image:
+    """The image in three times eight bits, whatever its mode."""
     if image.mode == "F":  # floating point, in [0, 1] by convention
         values = np.nan_to_num(np.asarray(image)) * 255
     elif image.mode.startswith("I"):  # 16 bits a pixel; "I" is how Pillow opens some of them
@@ -99,3 +116,35 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     else:
         return image.convert("RGB")
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def reason(path: str | Path, error: Exception) -> str:
+    """Why a file does not decode, in a few words on one line."""
+    if isinstance(error, FileNotFoundError):
+        return "a link to a file that is not there" if os.path.islink(path) else "the file is gone"
+    if isinstance(error, UnidentifiedImageError):
+        return _no_image(path)
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels, Pillow's limit against decompression bombs"
+    words = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, (EOFError, struct.error)) or "truncated" in words.lower():
+        return "truncated: the file ends before its picture does"
+    return printable(words)
+
+
+def _no_image(path: str | Path) -> str:
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        return "the file is empty"
+    if not any(start):
+        return "its first bytes are all zero, as after a download or copy that was cut off"
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIC_BRANDS:
+        return "a HEIC photo, which is not read: convert it to JPEG"
+    text = start.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    what = next((words for begin, words in _NO_IMAGES.items() if text.startswith(begin)), None)
+    if what is not None:
+        return f"not an image but {what}"
+    if start.startswith(_IMAGES):
+        return "damaged: it begins like an image, and its header makes no sense"
+    return "not an image of a known format"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from tlkit.data.decoding import IMAGE_EXTENSIONS
-from tlkit.errors import UserError
+from tlkit.errors import UserError, printable
 
+# What systems leave in folders without hiding it: archives made on macOS, thumbnails of Synology's file servers.
+_SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
 # Files that data sets carry beside their images: passed over in silence. Any other unknown extension is warned about.
 _COMPANIONS = frozenset(".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .ini .db .log .zip".split())
 
@@ -37,7 +40,7 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     for name, paths in images.items():
         if not paths:
             raise UserError(
-                f"The class folder {folder / name} has no image in it ({_extensions(classes[name])}): add images "
+                f"The class folder {folder / name} has no image in it ({extensions(classes[name])}): add images "
                 f"({', '.join(sorted(IMAGE_EXTENSIONS)[:8])} ...) or remove the folder."
             )
     _warn_of_unknown(folder, [path for paths in classes.values() for path in paths])
@@ -46,7 +49,20 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
 
 def visible(folder: Path) -> list[Path]:
     """The entries of a folder that are not hidden, sorted by name."""
-    return sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    try:
+        return sorted(entry for entry in folder.iterdir() if not is_hidden(entry.name))
+    except OSError as error:
+        raise _locked(error) from error
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is passed over: hidden by its name, or a system's own."""
+    return name.startswith(".") or name in _SYSTEM_NAMES
+
+
+def is_companion(path: Path) -> bool:
+    """Whether it is one of the files that data sets carry beside their images."""
+    return path.suffix.lower() in _COMPANIONS
 
 
 def is_image(path: Path) -> bool:
@@ -57,31 +73,44 @@ def is_image(path: Path) -> bool:
 def some(names: list[str], noun: str) -> str:
     """A few names and how many there are in all: "7 images (a.png, b.png, c.png and 4 more)"."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({', '.join(names[:3])}{more})"
+    return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({', '.join(map(printable, names[:3]))}{more})"
 
 
 def _files_below(folder: Path) -> list[Path]:
     found: list[Path] = []
-    seen = {os.path.realpath(folder)}
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        inside = [(name, os.path.realpath(os.path.join(parent, name))) for name in sorted(folders) if name[0] != "."]
+    top = Path(os.path.realpath(folder))
+    seen = {str(place) for place in (top, *top.parents)}
+
+    def refuse(error: OSError) -> None:
+        raise _locked(error) from error
+
+    for parent, folders, files in os.walk(folder, followlinks=True, onerror=refuse):
+        visible_folders = (name for name in sorted(folders) if not is_hidden(name))
+        inside = [(name, os.path.realpath(os.path.join(parent, name))) for name in visible_folders]
         folders[:] = [name for name, real in inside if real not in seen]  # a link to a folder above ends here
         seen.update(real for _, real in inside)
-        found += [Path(parent, name) for name in files if name[0] != "."]
+        found += [Path(parent, name) for name in files if not is_hidden(name)]
     return sorted(found)
 
 
-def _extensions(paths: list[Path]) -> str:
+def _locked(error: OSError) -> UserError:
+    return UserError(
+        f"The folder {printable(error.filename)} cannot be read ({error.strerror}): give yourself the right to, or "
+        "move it away."
+    )
+
+
+def extensions(paths: Iterable[Path]) -> str:
+    """How many files there are of each extension: "3 x .heic, 1 x no extension"."""
     counts = Counter(path.suffix.lower() or "no extension" for path in paths)
     return ", ".join(f"{number} x {extension}" for extension, number in counts.most_common(5)) or "it is empty"
 
 
 def _warn_of_unknown(folder: Path, paths: list[Path]) -> None:
-    unknown = [path for path in paths if not is_image(path) and path.suffix.lower() not in _COMPANIONS]
-    unknown = [path for path in unknown if path.name != "Thumbs.db"]
+    unknown = [path for path in paths if not is_image(path) and not is_companion(path)]
     if unknown:
         warnings.warn(
             f"{len(unknown)} of the {len(paths)} files in {folder} are left out, because their extensions are not "
-            f"those of images that are read ({_extensions(unknown)}).",
+            f"those of images that are read ({extensions(unknown)}).",
             stacklevel=4,
         )

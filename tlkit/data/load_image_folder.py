@@ -15,7 +15,7 @@ import numpy as np
 from tlkit.data.decoding import decode_image, why_unreadable
 from tlkit.data.image_listing import some
 from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
-from tlkit.errors import UserError
+from tlkit.errors import UserError, printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -24,7 +24,7 @@ CACHE_LIMIT = 2**30  # bytes of decoded pixels that are kept in memory: 7,000 im
 
 
 class ImageFolder(NamedTuple):
-    """Data sets of `(image, label)` batches, and what they were made from.
+    """Data sets of `(image, label)` batches, and what they were made from; labels as `load_image_folder` says.
 
     Attributes:
         train: Finite; every iteration (epoch of `fit`) has another order.
@@ -42,6 +42,11 @@ class ImageFolder(NamedTuple):
     files: ImageSplits
     train_epoch: Callable[[tf.Tensor], tf.data.Dataset]
 
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image may show any number of the classes: labels are then rows of zeros and ones."""
+        return self.files.multi_label
+
 
 def load_image_folder(
     folder: str | Path,
@@ -52,18 +57,20 @@ def load_image_folder(
     seed: int,
     on_corrupt: Literal["error", "skip"] = "error",
     cache: bool = True,
+    group_pattern: str | None = None,
 ) -> ImageFolder:
-    """Load a folder of class folders as training, validation and test data sets.
+    """Load a folder of class folders, or a CSV manifest, as training, validation and test data sets.
 
-    Images come as float32 `(batch, image_size, image_size, 3)` in [0, 1], labels as integers. `split_image_folder` says
-    which folders are understood and how they are split, `decode_image` how a picture becomes a square.
+    Images come as float32 `(batch, image_size, image_size, 3)` in [0, 1]; labels as integers `(batch,)`, in multi-label
+    data as float32 `(batch, num_classes)` with 1 for each class that the image shows. `split_image_folder` says which
+    folders and tables are understood and how they are split, `decode_image` how a picture becomes a square.
 
     The order of training images is shuffled over all of them. The orders of `train` follow from the seed (and
     TensorFlow's global one, if set) and from how often it was iterated in this process; for a training that is to be
     resumed exactly, `epochs(data.train_epoch, ...)` makes each order a function of (seed, epoch).
 
     Args:
-        folder: The folder.
+        folder: The folder, or the table's file.
         image_size: Height and width in pixels.
         batch_size: Images a batch; under a distribution strategy the global batch. The last batch may be smaller.
         split: Shares of training, validation and test, for what the folder does not give as parts.
@@ -73,9 +80,10 @@ def load_image_folder(
             that do not decode, with a warning that names them.
         cache: Keep the decoded pixels in memory after the first epoch, so that later ones decode nothing. Only when all
             parts together need less than 1 GiB at one byte a value (`CACHE_LIMIT`); otherwise each epoch decodes.
+        group_pattern: Regular expression for the group in a path: images of a group stay together in the split.
 
     Raises:
-        UserError: When the folder is not laid out as expected, or files do not decode.
+        UserError: When the folder or the table is not laid out as expected, or files do not decode.
 
     Example:
         >>> data = load_image_folder("photos", image_size=128, batch_size=32, seed=7)
@@ -85,10 +93,13 @@ def load_image_folder(
     """
     if on_corrupt not in ("error", "skip"):
         raise UserError(f"load_image_folder: expected `on_corrupt` to be 'error' or 'skip'. Received: {on_corrupt!r}.")
-    files = split_image_folder(folder, split=split, seed=seed)
+    files = split_image_folder(folder, split=split, seed=seed, group_pattern=group_pattern)
     files = _without_corrupt(files, image_size) if on_corrupt == "skip" else _checked(files)
     cache = cache and sum(map(len, files[:3])) * image_size**2 * 3 < CACHE_LIMIT
-    train, validation, test = (_Images(part, image_size, batch_size, cache) for part in files[:3])
+    train, validation, test = (
+        _Images(part, _labels(part, files), image_size, batch_size, cache)
+        for part in (files.train, files.validation, files.test)
+    )
     return ImageFolder(
         train.shuffled(seed),
         validation.in_order(),
@@ -99,11 +110,24 @@ def load_image_folder(
     )
 
 
+def _labels(files: list[ImageFile], splits: ImageSplits) -> np.ndarray[Any, Any]:
+    """`(n,)` class numbers, or `(n, num_classes)` bytes of 0 and 1 in multi-label data."""
+    if not splits.multi_label:
+        return np.array([file.label for file in files], np.int32)
+    labels = np.zeros((len(files), len(splits.class_names)), np.uint8)
+    for row, file in zip(labels, files, strict=True):
+        row[list(file.classes)] = 1
+    return labels
+
+
 class _Images:
     """One part of the images: reads them by number, remembering the pixels when told to."""
 
-    def __init__(self, files: list[ImageFile], image_size: int, batch_size: int, cache: bool) -> None:
+    def __init__(
+        self, files: list[ImageFile], labels: np.ndarray[Any, Any], image_size: int, batch_size: int, cache: bool
+    ) -> None:
         self.files = files
+        self.labels = labels
         self.image_size = image_size
         # Under `tf.distribute` Keras 3.15 averages the first batch over the replicas and fails when they got shares of
         # different size (https://github.com/keras-team/keras/issues/20585): of fewer images than a batch, the first
@@ -135,14 +159,15 @@ class _Images:
     def _read(self, numbers: tf.data.Dataset) -> tf.data.Dataset:
         import tensorflow as tf
 
-        labels = tf.constant([file.label for file in self.files], tf.int32)
+        labels = tf.constant(self.labels)
+        label_type = tf.int32 if labels.shape.rank == 1 else tf.float32  # what Keras's losses for them compute with
 
         def read(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             pixels = tf.numpy_function(self._decode, [number], tf.uint8, stateful=False)
             return tf.ensure_shape(pixels, (self.image_size, self.image_size, 3)), tf.gather(labels, number)
 
         def scale(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.cast(pixels, tf.float32) / 255, labels
+            return tf.cast(pixels, tf.float32) / 255, tf.cast(labels, label_type)
 
         options = tf.data.Options()
         options.deterministic = True
@@ -154,12 +179,18 @@ class _Images:
 
     def _decode(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if self.pixels is None:
-            return decode_image(self.files[number].path, self.image_size)
+            return self._decode_anew(number)
         if not self.is_read[number]:
-            self.pixels[number] = decode_image(self.files[number].path, self.image_size)
+            self.pixels[number] = self._decode_anew(number)
             self.is_read[number] = True  # after the pixels: another thread may be looking
         pixels: np.ndarray[Any, np.dtype[np.uint8]] = self.pixels[number]
         return pixels
+
+    def _decode_anew(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        try:
+            return decode_image(self.files[number].path, self.image_size)
+        except UserError as error:
+            raise UserError(f"{error} To leave out all files that do not decode, set on_corrupt='skip'.") from error
 
 
 def _checked(files: ImageSplits) -> ImageSplits:
@@ -187,13 +218,13 @@ def _without_corrupt(files: ImageSplits, image_size: int) -> ImageSplits:
     if not bad:
         return files
     left = [[file for file in part if file.path not in bad] for part in files[:3]]
-    kept = ImageSplits(left[0], left[1], left[2], files.class_names)
+    kept = ImageSplits(left[0], left[1], left[2], files.class_names, files.multi_label)
     for label, name in enumerate(files.class_names):
-        if all(file.label != label for file in kept.train):
+        if not any(label in file.classes for file in kept.train):
             raise UserError(f"No training image of the class {name!r} can be read: replace the damaged files.")
     warnings.warn(
         f"{len(bad)} of {sum(map(len, files[:3]))} images left out because they do not decode: "
-        f"{', '.join(str(path) for path in bad)}.",
+        f"{', '.join(map(printable, bad))}.",
         stacklevel=3,
     )
     return kept

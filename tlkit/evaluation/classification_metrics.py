@@ -48,8 +48,8 @@ def classification_metrics(
     matrix = np.zeros((num_classes, num_classes), int)
     np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
     right, examples, predicted = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
-    recall, precision = _divide(right, examples), _divide(right, predicted)
-    f1 = _divide(2 * right, examples + predicted)  # the same as 2 p r / (p + r)
+    recall, precision = divide(right, examples), divide(right, predicted)
+    f1 = divide(2 * right, examples + predicted)  # the same as 2 p r / (p + r)
     of_truth = probabilities[np.arange(num_examples), labels]
     num_right = int(right.sum())
     return {
@@ -120,5 +120,6 @@ def _checked(labels: Any, probabilities: Any, num_classes: int) -> tuple[np.ndar
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, and 0 where there is nothing to divide by."""
     return np.where(denominator > 0, numerator / np.maximum(denominator, 1), 0.0)

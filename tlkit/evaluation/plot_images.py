@@ -10,9 +10,12 @@ from matplotlib.figure import Figure
 
 from tlkit.errors import UserError
 from tlkit.evaluation._figure import INK, MUTED, RED, RULE, new_figure, shorten
+from tlkit.evaluation.example_log_loss import example_log_loss
+from tlkit.evaluation.multilabel_metrics import THRESHOLD
 
 _COLUMNS = 6
 _CHARACTERS = 22  # of a caption: what fits under a picture
+_MISTAKES = 3  # in the caption of a multi-label picture; how many more there are is said
 
 
 def plot_examples(images: Sequence[np.ndarray] | np.ndarray, titles: Sequence[str]) -> Figure:
@@ -35,14 +38,15 @@ def plot_most_wrong(
     files: Sequence[str | Path] | None = None,
     count: int = 12,
 ) -> Figure:
-    """Show the misjudged images to which the true class seemed least probable, the worst first.
+    """Show the misjudged images that cost most, by `example_log_loss`, the worst first.
 
     Wrong labels, bad pictures and true confusions show here. Above each image is what the model said, below it the true
-    class, both with their probabilities.
+    class, both with their probabilities. In multi-label data, an image is misjudged when any class is; above and below
+    it are the mistakes, the worst first: a class that was missed, or one that was said and is wrong.
 
     Args:
         images: `(n, height, width, 3)` in [0, 1], or bytes.
-        labels: `(n,)`, the true class numbers.
+        labels: `(n,)`, the true class numbers; in multi-label data `(n, num_classes)` of 0 and 1.
         probabilities: `(n, num_classes)`.
         class_names: Class names by number.
         files: Path of each image, named under it when given.
@@ -50,20 +54,39 @@ def plot_most_wrong(
     """
     if not len(images) == len(labels) == len(probabilities) or (files is not None and len(files) != len(images)):
         raise UserError("plot_most_wrong: expected as many images, labels, probabilities and files of each.")
-    labels = np.asarray(labels, int)
+    labels = np.asarray(labels).astype(int)
     probabilities = np.asarray(probabilities, float).reshape(len(labels), len(class_names))
-    predicted = probabilities.argmax(axis=1)
-    of_truth = probabilities[np.arange(len(labels)), labels]
-    wrong = np.flatnonzero(predicted != labels)
-    worst = wrong[np.argsort(of_truth[wrong], kind="stable")][:count]
-    captions = []
+    if labels.ndim == 1:
+        is_wrong, caption = probabilities.argmax(axis=1) != labels, _caption
+    else:
+        is_wrong, caption = ((probabilities > THRESHOLD) != labels).any(axis=1), _multilabel_caption
+    wrong = np.flatnonzero(is_wrong)
+    costs = example_log_loss(labels[wrong], probabilities[wrong])
+    captions, worst = [], wrong[np.argsort(-costs, kind="stable")][:count]
     for index in worst:
-        said = shorten(class_names[predicted[index]], _CHARACTERS - 9)
-        said = f"said {said} {probabilities[index].max():.0%}"
-        truth = f"true: {shorten(class_names[labels[index]], _CHARACTERS - 9)} {of_truth[index]:.0%}"
-        file = f"\n{shorten(Path(files[index]).name, _CHARACTERS)}" if files is not None else ""
-        captions.append((said, truth + file, RED))
+        first, *more = caption(labels[index], probabilities[index], class_names)
+        more += [shorten(Path(files[index]).name, _CHARACTERS)] if files is not None else []
+        captions.append((first, "\n".join(more), RED))
     return _grid([images[index] for index in worst], captions, empty="No image is misjudged.")
+
+
+def _caption(label: int, probabilities: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    said = shorten(class_names[probabilities.argmax()], _CHARACTERS - 9)
+    truth = shorten(class_names[label], _CHARACTERS - 9)
+    return [f"said {said} {probabilities.max():.0%}", f"true: {truth} {probabilities[label]:.0%}"]
+
+
+def _multilabel_caption(labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]) -> list[str]:
+    off = np.abs(labels - probabilities)  # from the truth, 1 at most
+    mistakes = [
+        number for number in np.argsort(-off, kind="stable") if (probabilities[number] > THRESHOLD) != labels[number]
+    ]
+    lines = [
+        f"{'missed' if labels[number] else 'wrong'} {shorten(class_names[number], _CHARACTERS - 11)} "
+        f"{probabilities[number]:.0%}"
+        for number in mistakes
+    ]
+    return lines if len(lines) <= _MISTAKES else [*lines[:_MISTAKES], f"and {len(lines) - _MISTAKES} more"]
 
 
 def _grid(

@@ -11,7 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from tlkit.errors import UserError
 from tlkit.evaluation._figure import BLUE, INK, MUTED, ORANGE, new_figure, set_title, tidy
 
-_TITLES = {"loss": "Loss", "accuracy": "Accuracy", "learning_rate": "Learning rate"}
+_TITLES = {
+    "loss": "Loss",
+    "accuracy": "Accuracy",
+    "pr_auc": "Area under precision-recall curves",
+    "learning_rate": "Learning rate",
+}
 _BEST_IS_LOWEST = ("loss", "error", "entropy")
 
 

@@ -1,11 +1,12 @@
-"""Photos from the disk to batches of (images in [0, 1], class numbers)."""
+"""Photos from the disk to batches of (images in [0, 1], class numbers, or rows of 0 and 1 in multi-label data)."""
 
 import collections
+import sys
 from pathlib import Path
 
 import numpy as np
 
-from tlkit.data import ImageFolder, class_weights, decode_image, load_image_folder
+from tlkit.data import ImageFolder, ImageReport, class_weights, decode_image, inspect_images, load_image_folder
 
 from .config import PROJECT, Config
 
@@ -19,11 +20,25 @@ def load_datasets(config: Config) -> ImageFolder:
         split=config.split,
         seed=config.seed,
         on_corrupt=config.on_corrupt,
+        group_pattern=config.group_pattern,
+    )
+
+
+def inspect_data(config: Config) -> ImageReport:
+    """What there is to mend or to know about the photos, from a look at every one of them."""
+    return inspect_images(
+        PROJECT / config.data,
+        split=config.split,
+        seed=config.seed,
+        group_pattern=config.group_pattern,
+        progress=sys.stderr.isatty(),
     )
 
 
 def training_class_weights(data: ImageFolder) -> dict[int, float] | None:
     """Weights that let every class count alike, or None where all have the same number of photos."""
+    if data.multi_label:  # a weight belongs to a photo, and a photo has no single class there
+        return None
     labels = [file.label for file in data.files.train]
     if len(set(collections.Counter(labels).values())) == 1:
         return None

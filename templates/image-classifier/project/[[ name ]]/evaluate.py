@@ -16,11 +16,20 @@ from rich.table import Table
 
 import tlkit
 from tlkit.errors import UserError, exit_on_user_error
-from tlkit.evaluation import classification_metrics, plot_confusion_matrix, plot_learning_curves, plot_most_wrong
+from tlkit.evaluation import (
+    classification_metrics,
+    example_log_loss,
+    multilabel_metrics,
+    plot_class_scores,
+    plot_confusion_matrix,
+    plot_learning_curves,
+    plot_most_wrong,
+)
 from tlkit.settings import load_config
 
 from .config import RUNS, Config
 from .data import load_datasets
+from .model import is_multi_label
 
 MOST_WRONG = 12  # pictures in the gallery
 
@@ -40,7 +49,10 @@ class Evaluation(NamedTuple):
 
 
 def evaluate_run(run: Path) -> Evaluation:
-    """Judge one run; writes metrics.json, learning_curves.png, confusion_matrix.png and most_wrong.png into it."""
+    """Judge one run; writes metrics.json, learning_curves.png and most_wrong.png into it, and a picture of the classes.
+
+    That picture is confusion_matrix.png, or, for multi-label data, class_scores.png.
+    """
     config = load_config(Config, run / "config.json")
     class_names = load_class_names(run)
     data = load_datasets(config)
@@ -50,11 +62,17 @@ def evaluate_run(run: Path) -> Evaluation:
             f"{', '.join(data.class_names)}. Bring the old folders back, or train anew."
         )
     model = tlkit.load_model(run / "model.keras", compile=False)
+    if is_multi_label(model) != data.multi_label:
+        raise UserError(
+            f"The run '{run}' was trained on {'multi' if is_multi_label(model) else 'single'}-label data, which "
+            f"'{config.data}' no longer is. Bring the old labels back, or train anew."
+        )
 
+    judge = multilabel_metrics if data.multi_label else classification_metrics
     metrics = {}
     for part in ("validation", "test") if data.test is not None else ("validation",):
         labels, probabilities, worst = predict_dataset(model, getattr(data, part))
-        metrics[part] = classification_metrics(labels, probabilities, class_names)
+        metrics[part] = judge(labels, probabilities, class_names)
     (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
     # The pictures are of the last part: the test photos, where there are any.
@@ -62,7 +80,7 @@ def evaluate_run(run: Path) -> Evaluation:
     files = getattr(data.files, part)
     figures = {
         "learning_curves": plot_learning_curves(read_history(run), openings),
-        "confusion_matrix": plot_confusion_matrix(metrics[part]["confusion_matrix"], class_names),
+        "class_scores" if data.multi_label else "confusion_matrix": plot_classes(metrics[part], class_names),
         "most_wrong": plot_most_wrong(
             np.stack([example.image for example in worst]),
             [example.label for example in worst],
@@ -77,17 +95,25 @@ def evaluate_run(run: Path) -> Evaluation:
     return Evaluation(run, config, metrics, figures)
 
 
+def plot_classes(metrics: dict, class_names: list[str]) -> Figure:
+    """Which classes are taken for which; in multi-label data, how well each is found."""
+    if "confusion_matrix" in metrics:
+        return plot_confusion_matrix(metrics["confusion_matrix"], class_names)
+    return plot_class_scores(metrics)
+
+
 class Example(NamedTuple):
     """One photo and what the model says about it."""
 
     number: int  # its place in the data set
     image: np.ndarray
-    label: int
+    label: int | np.ndarray  # the class number, or a row of 0 and 1
     probabilities: np.ndarray
+    loss: float
 
 
 def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Example]]:
-    """True classes, probabilities, and the photos whose own class got least of them."""
+    """True classes, probabilities, and the photos of which the model was furthest from the truth."""
     labels, probabilities, worst = [], [], []
     for images, truth in dataset.as_numpy_iterator():
         predicted = model.predict_on_batch(images)
@@ -95,40 +121,40 @@ def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Exampl
         labels.extend(truth)
         probabilities.extend(predicted)
         # Only the worst photos so far stay in memory: the data may be larger than it.
-        worst += [Example(*example) for example in zip(numbers, images, truth, predicted, strict=True)]
-        worst = sorted(worst, key=lambda example: example.probabilities[example.label])[:MOST_WRONG]
+        losses = example_log_loss(truth, predicted)
+        worst += [Example(*example) for example in zip(numbers, images, truth, predicted, losses, strict=True)]
+        worst = sorted(worst, key=lambda example: -example.loss)[:MOST_WRONG]
     return np.array(labels), np.array(probabilities), worst
 
 
 def print_table(evaluations: list[Evaluation]) -> None:
     """One row a run, and the gain where a pretrained and a random one can be compared."""
-    table = Table(
-        "run",
-        "weights",
-        "judged on",
-        "accuracy (95 % int.)",
-        "balanced",
-        box=None,
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
-    accuracy = {}
+    rows, scores = [], {}
     for evaluation in evaluations:
-        metrics, weights = evaluation.metrics[evaluation.part], evaluation.config.weights
-        accuracy.setdefault((evaluation.part, weights), metrics["accuracy"])
-        low, high = metrics["accuracy_interval"]
-        table.add_row(
-            evaluation.run.name,
-            weights,
-            f"{metrics['num_examples']} {evaluation.part}",
-            f"{metrics['accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})",
-            f"{metrics['balanced_accuracy']:.1%}",
-        )
+        metrics, weights, part = evaluation.metrics[evaluation.part], evaluation.config.weights, evaluation.part
+        score = "accuracy" if "accuracy" in metrics else "mean_average_precision"
+        scores.setdefault((part, score), {}).setdefault(weights, metrics[score])
+        judged_on = f"{metrics['num_examples']} {part}"
+        rows.append({"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)})
+    table = Table(*dict.fromkeys(name for row in rows for name in row), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(row.get(column.header, "") for column in table.columns))
     Console().print(table)
-    for part in ("test", "validation"):
-        if {(part, "pretrained"), (part, "random")} <= accuracy.keys():
-            gain = 100 * (accuracy[part, "pretrained"] - accuracy[part, "random"])
-            print(f"Pretrained over random weights, by the same schedule: {gain:+.1f} points of {part} accuracy.")
+    for (part, score), by_weights in scores.items():
+        if {"pretrained", "random"} <= by_weights.keys():
+            gain = 100 * (by_weights["pretrained"] - by_weights["random"])
+            points = f"{gain:+.1f} points of {part} {score.replace('_', ' ')}"
+            print(f"Pretrained over random weights, by the same schedule: {points}.")
+
+
+def headline(metrics: dict) -> dict[str, str]:
+    """The numbers for a table, by column."""
+    if "accuracy" in metrics:
+        low, high = metrics["accuracy_interval"]
+        accuracy = f"{metrics['accuracy']:.1%} ({100 * low:.1f} to {100 * high:.1f})"
+        return {"accuracy (95 % int.)": accuracy, "balanced": f"{metrics['balanced_accuracy']:.1%}"}
+    columns = {"mean_average_precision": "mAP", "macro_f1": "macro F1", "exact_match": "exact match"}
+    return {column: f"{metrics[name]:.1%}" for name, column in columns.items()}
 
 
 def read_history(run: Path) -> dict[str, list[float]]:

@@ -8,19 +8,28 @@ from tlkit import load_backbone
 from .config import PROJECT, Config
 
 
-def build_model(config: Config, num_classes: int) -> keras.Model:
-    """Images `(batch, size, size, 3)` in [0, 1] to class probabilities `(batch, num_classes)`."""
+def build_model(config: Config, num_classes: int, multi_label: bool = False) -> keras.Model:
+    """Images `(batch, size, size, 3)` in [0, 1] to class probabilities `(batch, num_classes)`.
+
+    They sum to 1, or, for multi-label data, each class has a probability of its own.
+    """
     images = keras.Input((config.image_size, config.image_size, 3), name="image")
     x = build_augmentation(config)(images)
     backbone = load_backbone(
         find_backbone(config.backbone), image_size=config.image_size, weights=config.weights, name="backbone"
     )
+    activation = "sigmoid" if multi_label else "softmax"
     head = keras.Sequential(
         # float32 also in mixed precision: a softmax over 16-bit numbers loses the small probabilities.
-        [layers.Dropout(config.dropout), layers.Dense(num_classes, activation="softmax", dtype="float32")],
+        [layers.Dropout(config.dropout), layers.Dense(num_classes, activation=activation, dtype="float32")],
         name="head",
     )
     return keras.Model(images, head(backbone(x)), name="image_classifier")
+
+
+def is_multi_label(model: keras.Model) -> bool:
+    """Whether each class has a probability of its own."""
+    return model.get_layer("head").layers[-1].activation is keras.activations.sigmoid
 
 
 def build_augmentation(config: Config) -> keras.Sequential:

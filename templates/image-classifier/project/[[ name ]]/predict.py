@@ -1,4 +1,4 @@
-"""Name the class of photos: files, or whole folders of them."""
+"""Name the class of photos, or in multi-label data their classes: files, or whole folders of them."""
 
 import argparse
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import tlkit
 from tlkit.data import IMAGE_EXTENSIONS
@@ -14,6 +14,7 @@ from tlkit.errors import UserError, exit_on_user_error
 
 from .data import read_photos
 from .evaluate import find_run, load_class_names
+from .model import is_multi_label
 
 BATCH_SIZE = 32
 
@@ -22,15 +23,14 @@ class Prediction(NamedTuple):
     """What the model says about one file, or why it could not look at it."""
 
     file: Path
-    class_name: str | None
-    probability: float | None
+    classes: dict[str, float]  # with their probabilities: the best one, or, in multi-label data, all above 0.5
     problem: str | None = None
 
 
 def predict_files(run: Path, paths: list[Path]) -> list[Prediction]:
     """One prediction for every file named, and for every image in the folders named, at any depth."""
     model, class_names = tlkit.load_model(run / "model.keras", compile=False), load_class_names(run)
-    image_size = model.input_shape[1]
+    image_size, multi_label = model.input_shape[1], is_multi_label(model)
     files = [file for path in paths for file in list_images(Path(path))]
     predictions = []
     for start in range(0, len(files), BATCH_SIZE):
@@ -40,11 +40,11 @@ def predict_files(run: Path, paths: list[Path]) -> list[Prediction]:
                 images.append(read_photos([file], image_size))
                 readable.append(file)
             except UserError as error:
-                predictions.append(Prediction(file, None, None, str(error)))
+                predictions.append(Prediction(file, {}, str(error)))
         if images:
             for file, probabilities in zip(readable, model.predict_on_batch(np.concatenate(images)), strict=True):
-                best = int(probabilities.argmax())
-                predictions.append(Prediction(file, class_names[best], float(probabilities[best])))
+                said = np.flatnonzero(probabilities > 0.5) if multi_label else [probabilities.argmax()]
+                predictions.append(Prediction(file, {class_names[c]: float(probabilities[c]) for c in said}))
     return sorted(predictions, key=lambda prediction: files.index(prediction.file))
 
 
@@ -64,15 +64,16 @@ def main() -> None:
     predictions = predict_files(run, flags.paths)
     if not predictions:
         raise UserError(f"There is no image in {', '.join(map(str, flags.paths))}.")
-    table = Table("file", "class", "probability", title=f"by the model of {run.name}")
-    for file, class_name, probability, problem in predictions:
+    table = Table(Column("file", overflow="fold"), "class", "probability", title=f"by the model of {run.name}")
+    for file, classes, problem in predictions:
         if problem is None:
-            table.add_row(str(file), class_name, f"{probability:.1%}")
-    console = Console()
+            shares = (f"{probability:.1%}" for probability in classes.values())
+            table.add_row(str(file), "\n".join(classes) or "none", "\n".join(shares))
+    console = Console(markup=False, highlight=False)  # a name may hold square brackets
     console.print(table)
     for prediction in predictions:
         if prediction.problem is not None:
-            console.print(f"Skipped: {prediction.problem}", highlight=False)
+            console.print(f"Skipped: {prediction.problem}")
     if all(prediction.problem is not None for prediction in predictions):
         raise UserError("None of these files is a photo that can be read.")
 

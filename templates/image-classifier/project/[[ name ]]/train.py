@@ -12,13 +12,14 @@ from pathlib import Path
 import keras
 
 from tlkit.callbacks import ProgressiveUnfreezing
+from tlkit.data import ImageFolder
 from tlkit.distribution import choose_strategy
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.finetune import prepare_unfreezing
 from tlkit.settings import parse_flags, save_config
 
 from .config import RUNS, Config
-from .data import load_datasets, training_class_weights
+from .data import inspect_data, load_datasets, training_class_weights
 from .evaluate import evaluate_run, print_table
 from .model import build_model
 
@@ -31,16 +32,16 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
     # The run's folder is made after data and model: a mistake in them shall not leave an empty one behind.
     data = load_datasets(config)
     class_weight = training_class_weights(data)
+    if config.monitor == "val_pr_auc" and not data.multi_label:
+        raise UserError(
+            "The setting 'monitor' is 'val_pr_auc'. Expected 'val_loss' or 'val_accuracy': it is for multi-label data."
+        )
 
     # Under the scope, several GPUs hold copies of the model. `prepare_unfreezing` lets the optimizer know every weight
     # that may ever train; without it, what is opened later would silently stay as it is.
     with choose_strategy(config.strategy).scope():
-        model = build_model(config, len(data.class_names))
-        model.compile(
-            optimizer=keras.optimizers.Adam(config.learning_rate),
-            loss="sparse_categorical_crossentropy",
-            metrics=["accuracy"],
-        )
+        model = build_model(config, len(data.class_names), data.multi_label)
+        model.compile(keras.optimizers.Adam(config.learning_rate), **loss_and_metrics(data))
         prepare_unfreezing(model)
     num_stages = len(model.get_layer("backbone").stages)
     if config.stages_to_open > num_stages:
@@ -84,6 +85,14 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
     return history.history
 
 
+def loss_and_metrics(data: ImageFolder) -> dict:
+    """What `compile` needs beside the optimizer: one class of several, or yes and no for every class."""
+    if not data.multi_label:
+        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
+    areas = keras.metrics.AUC(curve="PR", multi_label=True, num_labels=len(data.class_names), name="pr_auc")
+    return {"loss": "binary_crossentropy", "metrics": [keras.metrics.BinaryAccuracy(name="accuracy"), areas]}
+
+
 def new_run() -> Path:
     """A folder named after the time, so that names sort by age."""
     run = RUNS / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
@@ -92,12 +101,17 @@ def new_run() -> Path:
 
 def main() -> None:
     config, run = parse_flags(Config), new_run()
+    report = inspect_data(config) if config.inspect else None
+    if report:
+        report.print(compact=True)
     try:
         train(config, run)
     except KeyboardInterrupt:
         if not (run / "model.keras").exists():
             raise
         print("\nStopped by hand. The best epoch so far is kept and judged.")
+    if report:
+        report.save(run)
     print_table([evaluate_run(run)])
     print(f"Model, numbers and pictures: {run}")
 

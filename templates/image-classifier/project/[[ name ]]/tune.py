@@ -47,7 +47,8 @@ def run_trial(config: Config, settings: dict, folder: Path) -> dict[str, float]:
     """Train once; returns the best epoch's numbers. Judged on the validation photos: the test photos stay unseen."""
     history = train(dataclasses.replace(config, **settings), folder)
     (folder / "model.keras").unlink()  # a night of models would fill the disk; the best settings train again in no time
-    return {"val_loss": min(history["val_loss"]), "val_accuracy": max(history["val_accuracy"])}
+    best = {name: min if "loss" in name else max for name in history if name.startswith("val_")}
+    return {name: choose(history[name]) for name, choose in best.items()}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Exporting a trained classifier so that it answers without tlkit, from the bytes of an image file."""
+"""A trained classifier as a SavedModel that answers without tlkit, from the bytes of an image file."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from tlkit.errors import UserError
+from tlkit.export.pixels import check_class_names
 
 
 def export_image_classifier(
@@ -22,7 +23,10 @@ def export_image_classifier(
     files, to `label`, strings `(batch,)`, `probabilities`, floats `(batch, classes)`, and `class_names`, strings
     `(classes,)`.
 
-    TensorFlow decodes these formats without looking at EXIF rotation: turn such photos before sending them.
+    `label` is the likeliest class, in a multi-label model too; there, read `probabilities`.
+
+    TensorFlow decodes these formats without looking at EXIF rotation, drops transparency instead of putting it on
+    white, and cuts 16-bit values to 8: turn and convert such photos before sending them.
 
     Args:
         model: Classifier that maps images `(batch, image_size, image_size, 3)` in [0, 1] to probabilities.
@@ -40,20 +44,14 @@ def export_image_classifier(
         >>> answer["probabilities"].shape
         TensorShape([1, 2])
     """
-    folder, num_outputs = pathlib.Path(folder), model.output_shape[-1]
-    if num_outputs != len(class_names):
-        raise UserError(
-            f"export_image_classifier: the model has {num_outputs} outputs. Expected one for each of the "
-            f"{len(class_names)} `class_names`. Give the names in the order that the model was trained on."
-        )
+    folder = pathlib.Path(folder)
+    check_class_names("export_image_classifier", model, class_names)
     if (folder / "saved_model.pb").exists():
         raise UserError(
             f"export_image_classifier: '{folder}' already holds a SavedModel. Expected a new folder. "
             f"Choose another one or remove it."
         )
 
-    archive = keras.export.ExportArchive()
-    archive.track(model)
     names = tf.constant(list(class_names))
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
@@ -62,11 +60,16 @@ def export_image_classifier(
         # As tlkit.data does it: the whole picture, with antialiasing.
         return tf.image.resize(image, (image_size, image_size), antialias=True) / 255.0
 
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")], autograph=False)
     def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((image_size, image_size, 3)))
         probabilities = model(images, training=False)
         label = tf.gather(names, tf.argmax(probabilities, axis=-1))
         return {"label": label, "probabilities": probabilities, "class_names": names}
 
-    archive.add_endpoint("serving_default", classify, [tf.TensorSpec((None,), tf.string, "image_bytes")])
-    archive.write_out(str(folder), verbose=False)
+    # Not with keras.export.ExportArchive, which writes every weight twice (3.15).
+    served = tf.Module()
+    served.classify, served.state = classify, [variable.value for variable in model.variables]
+    # The gradients of such as swish are of no use here, and not all can be saved.
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    tf.saved_model.save(served, str(folder), {"serving_default": classify}, options)

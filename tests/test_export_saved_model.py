@@ -76,3 +76,9 @@ def test_nothing_is_overwritten(model, tmp_path):
     with pytest.raises(tlkit.UserError, match="already holds a SavedModel. Expected a new folder"):
         export_image_classifier(model, tmp_path, class_names=["a", "b", "c"], image_size=32)
     assert (tmp_path / "saved_model.pb").read_bytes() == b"mine"
+
+
+def test_each_weight_is_written_once(model, tmp_path):
+    export_image_classifier(model, tmp_path / "out", class_names=["a", "b", "c"], image_size=32)
+    written = tf.train.list_variables(str(tmp_path / "out" / "variables" / "variables"))
+    assert sum(np.prod(shape) for name, shape in written if "OBJECT_GRAPH" not in name) == model.count_params()

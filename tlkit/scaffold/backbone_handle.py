@@ -1,0 +1,51 @@
+"""The backbone that a project is made with: checked as far as that goes without loading it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tlkit.backbones.catalog import find, most_similar
+from tlkit.errors import UserError
+
+_KIND = {"images": "image", "texts": "text"}  # data of a template -> what its backbone must read
+_USUAL_SIZE = 224  # pixels; what most networks that the catalogue does not know were trained on
+
+
+def locate_backbone(handle: str, data: str | None, project: Path) -> str:
+    """Return the handle as the project's config shall hold it: a folder relative to the project, as the data are.
+
+    Args:
+        handle: As `load_backbone` takes it; relative to the current folder when it is one.
+        data: The template's kind of data.
+        project: The project's folder.
+
+    Raises:
+        UserError: When there is no such backbone, or it is one for other data.
+    """
+    entry = find(handle)
+    if entry and data in _KIND and entry.kind != _KIND[data]:
+        raise UserError(
+            f"The backbone '{handle}' reads {entry.kind}s. Expected one for {data}: "
+            f"'tlkit backbones --{_KIND[data]}' lists them."
+        )
+    close = most_similar(handle)
+    hint = f"Did you mean '{close}'? " if close else ""
+    if handle.startswith(("tlkit:", "keras:", "kerashub:")):
+        if entry:  # the catalogue holds every one that there is
+            return handle
+        raise UserError(f"There is no backbone '{handle}'. {hint}Run 'tlkit backbones' to see all.")
+    if "://" in handle:
+        return handle
+    if not (Path(handle) / "saved_model.pb").is_file():
+        raise UserError(
+            f"The backbone '{handle}' is no folder with a SavedModel (no saved_model.pb in it). Expected such a "
+            f"folder, or a handle such as 'tlkit:mini-image'. {hint}Run 'tlkit backbones' to see well-known ones."
+        )
+    return Path(os.path.relpath(Path(handle).resolve(), project)).as_posix()
+
+
+def usual_image_size(handle: str) -> int:
+    """Width and height in pixels that a backbone was trained on, as far as the catalogue knows it."""
+    entry = find(handle)
+    return entry.size if entry and entry.size else _USUAL_SIZE

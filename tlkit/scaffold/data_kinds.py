@@ -1,0 +1,73 @@
+"""The kinds of data that templates want: what they are called, checked, sampled and inspected with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from tlkit.errors import UserError
+from tlkit.scaffold.templates import Template
+
+if TYPE_CHECKING:
+    from tlkit.data import ImageReport
+
+
+class DataKind(NamedTuple):
+    """A kind of data that a template may want, handled without TensorFlow.
+
+    `describe` counts in words what a folder or file holds, and raises `UserError` when it is not what was expected;
+    `write_sample` fills a folder with data to try the template on; `inspect` looks at everything, with or without a
+    progress bar, and reports.
+    """
+
+    prompt: str
+    describe: Callable[[Path], str]
+    write_sample: Callable[[Path], None]
+    inspect: Callable[[Path, bool], ImageReport] | None = None
+
+
+def _describe_images(folder: Path) -> str:
+    from tlkit.data import split_image_folder
+
+    splits = split_image_folder(folder, seed=0)
+    count = len(splits.train) + len(splits.validation) + len(splits.test)
+    return f"{count:,} images of {len(splits.class_names)} classes"
+
+
+def _write_sample_images(folder: Path) -> None:
+    from tlkit.data import write_sample_images
+
+    write_sample_images(folder)
+
+
+def _inspect_images(folder: Path, progress: bool) -> ImageReport:
+    from tlkit.data import inspect_images
+
+    return inspect_images(folder, progress=progress)
+
+
+DATA_KINDS = {
+    "images": DataKind(
+        "Folder with one subfolder of images for each class, or a CSV file with the columns file and label",
+        _describe_images,
+        _write_sample_images,
+        _inspect_images,
+    )
+}
+
+
+def check_data(template: Template, data: str | Path, destination: str | Path) -> str:
+    """Count in words what a folder or file of data holds.
+
+    Raises:
+        UserError: When it is not the data that the template wants, or the project would lie inside it.
+    """
+    if template.data is None:
+        raise UserError(f"The template '{template.name}' works without data. Leave out '{data}'.")
+    if Path(destination).resolve().is_relative_to(Path(data).resolve()):
+        raise UserError(
+            f"The destination '{destination}' lies inside the data folder '{data}', where it would be taken for data. "
+            "Expected a destination elsewhere."
+        )
+    return DATA_KINDS[template.data].describe(Path(data))

@@ -1,0 +1,152 @@
+"""A new project: all of it or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import tlkit
+from tlkit.errors import UserError
+from tlkit.scaffold.backbone_handle import locate_backbone
+from tlkit.scaffold.data_kinds import DATA_KINDS, check_data
+from tlkit.scaffold.destination import check_destination
+from tlkit.scaffold.rendering import File, Tree, answer_questions, render
+from tlkit.scaffold.requirement import install_requirement
+from tlkit.scaffold.templates import Answer, Question, Template
+
+if TYPE_CHECKING:
+    from tlkit.data import ImageReport
+
+
+class Project(NamedTuple):
+    """What `generate` made.
+
+    Attributes:
+        folder: Where it is.
+        files: The template's files in it; sample data and the report on the data come on top.
+        answers: What they were made with.
+        data_summary: The data in a few words.
+        data_report: What was found in the user's data; saved in the folder, too.
+    """
+
+    folder: Path
+    files: tuple[str, ...]
+    answers: dict[str, Answer]
+    data_summary: str
+    data_report: ImageReport | None = None
+
+
+def generate(
+    template: Template,
+    destination: str | Path,
+    *,
+    data: str | Path | None = None,
+    given: Mapping[str, Answer] | None = None,
+    ask: Callable[[Question, Answer], Answer] | None = None,
+    inspect: bool = True,
+    progress: bool = False,
+) -> Project:
+    """Make a new project from a template.
+
+    Besides the answers to its own questions a template knows `name` (the package: the last part of the destination),
+    `data` (a path relative to the project), `tlkit_requirement`, `tlkit_version` and `template_version`.
+
+    Args:
+        template: What to render.
+        destination: A folder that does not exist yet, or is empty.
+        data: The user's data. Defaults to sample data written into the project's folder `data/`.
+        given: Answers to the template's questions, by key.
+        ask: See `answer_questions`.
+        inspect: Look at all of the user's data, and leave the report in the project. What is found stops nothing.
+        progress: Show a progress bar meanwhile.
+
+    Raises:
+        UserError: When the destination, its name, the data or the template will not do. Nothing is left behind then.
+    """
+    name = check_destination(destination)
+    folder = Path(destination).resolve()
+    kind = DATA_KINDS[template.data] if template.data else None
+    with warnings.catch_warnings():
+        if inspect:
+            warnings.simplefilter("ignore")  # the report has them
+        data_summary = "" if data is None else check_data(template, data, destination)
+    known: dict[str, Answer] = {
+        "name": name,
+        "data": "data" if data is None else Path(os.path.relpath(Path(data).resolve(), folder)).as_posix(),
+        "tlkit_requirement": install_requirement(),
+        "tlkit_version": tlkit.__version__,
+        "template_version": template.version,
+    }
+    answers = known | answer_questions(template, given or {}, known, ask)
+    if "backbone" in answers:
+        answers["backbone"] = locate_backbone(str(answers["backbone"]), template.data, folder)
+
+    tree = render(template, answers)
+    report = None
+    if kind and kind.inspect and data is not None and inspect:
+        report = kind.inspect(Path(data), progress)
+
+    def add_data(project: Path) -> None:
+        if report:
+            report.save(project)
+        elif kind and data is None:
+            kind.write_sample(project / "data")
+
+    _write_at_once(tree | _bookkeeping(template, answers, tree), folder, add_data)
+    if kind and data is None:
+        data_summary = kind.describe(folder / "data")
+    return Project(folder, tuple(tree), answers, data_summary, report)
+
+
+def _bookkeeping(template: Template, answers: Mapping[str, Answer], tree: Tree) -> Tree:
+    """What a later update needs: the answers, the template's version, and every file as it was generated.
+
+    The files are in one archive, so that no tool that walks the project takes them for the user's own.
+    """
+    record = {"template": template.name, "template_version": template.version, "tlkit_version": tlkit.__version__}
+    record_text = json.dumps(record | {"answers": answers}, indent=2, ensure_ascii=False) + "\n"
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pristine:
+        for path, file in tree.items():
+            entry = zipfile.ZipInfo(path)  # dated 1980: equal projects give equal archives
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = (0o755 if file.is_executable else 0o644) << 16
+            pristine.writestr(entry, file.content)
+    return {".tlkit/answers.json": File(record_text.encode()), ".tlkit/pristine.zip": File(archive.getvalue())}
+
+
+def _write_at_once(tree: Tree, folder: Path, add_data: Callable[[Path], None]) -> None:
+    """Write a tree and what `add_data` adds to it, so that `folder` is either complete or as it was before."""
+    new_parents = [parent for parent in folder.parents if not parent.exists()]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as temporary:
+            staging = Path(temporary) / folder.name  # one level down: the temporary folder itself is private
+            staging.mkdir()
+            for path, file in tree.items():
+                target = staging / path
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(file.content)
+                if file.is_executable:
+                    readable = target.stat().st_mode & 0o444
+                    target.chmod(target.stat().st_mode | readable >> 2)  # who may read it may run it
+            add_data(staging)
+            os.replace(staging, folder)
+    except BaseException as error:
+        for parent in new_parents:
+            with contextlib.suppress(OSError):
+                parent.rmdir()
+        if isinstance(error, OSError):
+            raise UserError(
+                f"'{folder}' cannot be written: {error.strerror or error}. Nothing was left behind. "
+                "Expected a destination on a disk with room, in a folder that you may write to."
+            ) from error
+        raise

@@ -1,16 +1,27 @@
 """keras.applications by name, and exported as SavedModels: the same Backbone either way."""
 
 import functools
+import http.server
+import threading
 import warnings
 
+import h5py
 import keras
 import numpy as np
 import pytest
 import saved_models
 import tensorflow as tf
+from keras.src.applications import mobilenet_v2
+from keras.src.legacy.saving import legacy_h5_format
+from keras.src.utils import file_utils
 
 import tlkit
 from tlkit.backbones.keras_models import keras_model_names
+
+
+class QuietHandler(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
 
 
 def images(size, count=2):
@@ -89,6 +100,30 @@ class TestByName:
         seeds = [weight for weight in backbone.weights if "seed" in weight.name]
         assert seeds and not any(weight.trainable for weight in seeds)
         np.testing.assert_array_equal(backbone(images(64), training=False), backbone(images(64), training=False))
+
+    def test_weights_from_the_network_are_fetched_once(self, tmp_path, monkeypatch):
+        """From a server on this machine, in the old HDF5 form in which keras.applications publishes them."""
+        network = build("MobileNetV2", alpha=1.0, input_shape=(96, 96, 3))
+        name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_96_no_top.h5"
+        published = tmp_path / "published"
+        published.mkdir()
+        (tmp_path / "home").mkdir()  # or Keras takes a temporary folder
+        with h5py.File(published / name, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, network)
+        handler = functools.partial(QuietHandler, directory=published)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        monkeypatch.setattr(mobilenet_v2, "BASE_WEIGHT_PATH", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setattr(file_utils.config, "keras_home", lambda: str(tmp_path / "home"))
+        expected = network.predict_on_batch(preprocess("MobileNetV2", images(96)))
+        for _ in range(2):
+            backbone = tlkit.load_backbone("keras:MobileNetV2", image_size=96)
+            np.testing.assert_allclose(backbone(images(96)), expected, rtol=1e-4, atol=1e-5)
+            server.shutdown()  # the second time the file is in Keras's cache
+        thread.join()
+        server.server_close()
+        assert (tmp_path / "home" / "models" / name).is_file()
 
     def test_no_network_for_the_weights(self, tmp_path, monkeypatch):
         monkeypatch.setenv("KERAS_HOME", str(tmp_path))

@@ -250,3 +250,8 @@ def test_what_is_no_saved_model(tmp_path, name, content, sentence):
             (path / file).write_bytes(b"x")
     with pytest.raises(tlkit.UserError, match=sentence):
         tlkit.load_backbone(str(path))
+
+
+def test_a_name_that_lacks_its_source():
+    with pytest.raises(tlkit.UserError, match=r"Found: no such folder\. Did you mean 'keras:EfficientNetB0'\?"):
+        tlkit.load_backbone("EfficientNetB0")

@@ -127,7 +127,7 @@ def test_lookup_table_travels_in_the_keras_file(tmp_path):
     np.testing.assert_array_equal(loaded(words), embeddings[[3, 0, 1]])
 
 
-def test_weights_read_in_a_loop_stay_frozen_and_say_so(tmp_path):
+def test_weights_read_in_a_loop_stay_frozen_and_say_so(tmp_path, capsys):
     saved_models.save_loop(tmp_path / "model")
     original = tf.saved_model.load(str(tmp_path / "model"))
     expected = original(FEATURES)
@@ -136,6 +136,11 @@ def test_weights_read_in_a_loop_stay_frozen_and_say_so(tmp_path):
     assert backbone.stages == () and backbone.weights == []
     with pytest.raises(tlkit.UserError, match="cannot train: the weight 'kernel' is read inside a .*While"):
         backbone.unfreeze()
+    with pytest.raises(tlkit.UserError, match="has nothing to be split between: the weight 'kernel' is read inside a "):
+        backbone.split(1)
+    backbone.summary()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "Called whole and frozen for good, without stages and cuts: the weight 'kernel' is read" in said
 
 
 def test_dense_skips_have_stages_but_no_cut(tmp_path):

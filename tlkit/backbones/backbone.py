@@ -311,6 +311,9 @@ class Backbone(keras.layers.Layer):
             UserError: When the number is out of range, or no single tensor separates the stages.
         """
         count = len(self._stage_indices)
+        if count < 2:
+            reason = self.why_whole or "all its weights are in one stage; load it with other `stages`"
+            raise UserError(f"Backbone.split: '{self.handle}' has nothing to be split between: {reason}.")
         if not 1 <= num_frozen < count:
             raise UserError(
                 f"Backbone.split: `num_frozen` is out of range. Expected a number from 1 to {count - 1}, since "

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tlkit.backbones.catalog import most_similar
 from tlkit.backbones.interface import read_interface
 from tlkit.backbones.lift import Lifted, lift
 from tlkit.backbones.safety import scan_saved_model
@@ -60,7 +61,9 @@ def check_saved_model(folder: pathlib.Path) -> None:
     if (folder / "saved_model.pb").is_file():
         return
     if not folder.is_dir():
+        close = most_similar(str(folder))
         found, advice = "no such folder", "Check the path, or give a handle: `tlkit backbones` lists well-known ones."
+        advice = f"Did you mean '{close}'?" if close else advice
     else:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         deeper = sorted(folder.glob("*/saved_model.pb"))  # versions of a model lie side by side in folders of their own

@@ -25,7 +25,7 @@ def fresh_keras():
     keras.utils.set_random_seed(0)
     yield
     keras.mixed_precision.set_global_policy("float32")
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)  # a collection of garbage after each of 1,700 tests takes minutes
 
 
 @pytest.fixture(scope="session")

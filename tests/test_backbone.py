@@ -46,6 +46,31 @@ class TestStages:
         backbone.freeze()
         assert backbone.trainable_weights == []
 
+    def test_trainable_alone_opens_nothing_and_says_so(self, backbone):
+        with pytest.warns(
+            UserWarning, match=r"`trainable = True` opens no stage of .* Call `unfreeze\(last=2\)` for the"
+        ):
+            backbone.trainable = True
+        backbone.unfreeze(last=1)
+        backbone.trainable = False
+        backbone.trainable = True
+        assert open_names(backbone) == ["stride_16"] and len(backbone.trainable_weights) == 6
+
+    @pytest.mark.parametrize(
+        ("arguments", "sentence"),
+        [
+            ({"handle": None}, "`handle` is no handle. Expected a string or a path"),
+            ({"weights": None}, "Received: weights=None. Write weights='random'"),
+            ({"weights": "imagenet"}, "Received: weights='imagenet'. Write weights='pretrained'"),
+        ],
+    )
+    def test_arguments_as_elsewhere_in_keras(self, image_model, arguments, sentence):
+        with pytest.raises(tlkit.UserError, match=sentence):
+            tlkit.load_backbone(**({"handle": str(image_model)} | arguments))
+
+    def test_a_path_will_do(self, image_model):
+        assert tlkit.load_backbone(image_model).handle == str(image_model)
+
     def test_num_parameters(self, backbone):
         # stem: 3*3*3*4 kernel and four vectors of 4
         assert backbone.stages[0].num_parameters == 3 * 3 * 3 * 4 + 4 * 4

@@ -50,8 +50,8 @@ def refused(sentence):
 
 def undecodable(what):
     return findings(
-        "error: 1 image does not decode, so that training stops there. Replace or remove such files, or leave them out "
-        f"with on_corrupt='skip'. | {what}"
+        "error: 1 image does not decode: training stops there, or leaves such files out with on_corrupt='skip'. "
+        f"Replace or remove them. | {what}"
     )
 
 
@@ -251,7 +251,7 @@ def name_that_is_no_text(folder):
 
 
 @findings(
-    "error: 5 images do not decode, … | ant/0.jpg: the file is empty | ant/1.jpg: the file is empty | … | ant/4.jpg: …"
+    "error: 5 images do not decode: … | ant/0.jpg: the file is empty | ant/1.jpg: the file is empty | … | ant/4.jpg: …"
 )
 def several_bad_files(folder):
     for number in range(5):
@@ -397,7 +397,7 @@ def alike_in_most_of_their_rows(folder):
 
 
 @refused(
-    "The class folder {folder}/cat has no image in it (it is empty): add images (….avif, … ...) or remove the folder."
+    "The class folder {folder}/cat has no image in it (it is empty): add images (.jpg, .png, … ...) or remove the folder."
 )
 def empty_class(folder):
     (folder / "cat").mkdir()

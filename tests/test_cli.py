@@ -158,7 +158,7 @@ def test_new_looks_at_the_data_and_keeps_the_report(photos: Path):
     assert "  21 images of 2 classes in 'photos'\n" in result.output
     for text in (
         "\nIn 'photos':\npixels   smallest 256 x 256, ",
-        "error    1 image does not decode, so that training stops there.",
+        "error    1 image does not decode: training stops there, or leaves such",
         "ant/bad.jpg: the file is empty",
         "warning  1 file is left out because of the extension (1 x .heic).",
         "The whole report, with every file: 'abc_letters/data_report.txt' and .json\n\nNext:",

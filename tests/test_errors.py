@@ -1,5 +1,7 @@
 """How a user's mistake is worded at the command line."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -43,3 +45,12 @@ def test_keras_adds_nothing_to_what_a_layer_raises():
     with pytest.raises(UserError) as error:
         Refusing()(np.zeros((1, 2)))
     assert str(error.value) == "Do this instead."
+
+
+def test_warnings_are_shown_in_one_line(capsys):
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with exit_on_user_error():
+            warnings.warn("Three files are left out.", stacklevel=2)
+            warnings.warn("for developers", DeprecationWarning, stacklevel=2)
+    assert capsys.readouterr().err == "Warning: Three files are left out.\n"

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tlkit
+from tlkit.errors import exit_on_user_error
 
 
 @pytest.fixture(scope="module")
@@ -109,5 +110,16 @@ def test_a_suffix_takes_features_of_any_range(backbone, images):
     suffix.check_images(prefix(images) * 1000)
 
 
-def test_inside_a_function_values_are_not_known(backbone, images):
+def test_predictions_inside_a_function_are_not_looked_at(backbone, images):
     tf.function(backbone)(images * 255)
+
+
+def test_fit_stops_at_pixels_up_to_255(image_model, images):
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, keras.layers.Dense(1)(tlkit.load_backbone(str(image_model))(inputs)))
+    model.compile("sgd", "mse")
+    model.fit(images * 1.4, np.ones(2), verbose=0)  # what an augmentation may make of [0, 1]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="received pixels far above 1. .* Divide them by 255"):
+        model.fit(images * 255, np.ones(2), verbose=0)
+    with pytest.raises(SystemExit), exit_on_user_error():
+        model.fit(images * 255, np.ones(2), verbose=0)

@@ -311,7 +311,8 @@ def test_ctrl_c_stops_it_at_once(folder):
         from tlkit.data.inspection import facts
 
         def slow(image, draft_side):
-            print("begun", flush=True)
+            sys.stdout.write("begun\\n")  # in one piece: other threads write, too
+            sys.stdout.flush()
             time.sleep(0.2)
 
         facts.load_pixels, facts._CHUNK = slow, 1

@@ -167,7 +167,7 @@ MISTAKES = [
         "file,label\na.jpg,ant\n" + "".join(f"{n}.jpg,bee\n" for n in range(5)),
         "names 5 files (0.jpg in line 3, 1.jpg in line 4, 2.jpg in line 5 and 2 more) that do not exist",
     ),
-    ("file,label\na.jpg,ant\ntable.csv,bee\n", "line 3: .csv is not an extension of images that are read (.apng, "),
+    ("file,label\na.jpg,ant\ntable.csv,bee\n", "line 3: .csv is not an extension of images that are read (.jpg, "),
     ("file,label\na.jpg,ant\nb.jpg,bee\n./a.jpg,ant\n", "lines 2 and 4: a.jpg is named twice. Remove one of the rows"),
     (
         "file,label\na.jpg,ant\nb.jpg,bee\na.jpg,bee\n",

@@ -47,10 +47,12 @@ class TestImageModel:
 
     def test_regularization_loss_reaches_keras_while_a_weight_of_it_trains(self, image_model, images):
         backbone = tlkit.load_backbone(str(image_model))
-        backbone(images)
+        backbone(images, training=True)
         assert backbone.losses == []
         backbone.unfreeze(last=1)
-        backbone(images)
+        backbone(images, training=False)
+        assert backbone.losses == []  # nor while it validates
+        backbone(images, training=True)
         expected = 0.01 * sum((w.numpy() ** 2).sum() / 2 for w in backbone.weights if w.name.endswith("kernel"))
         [loss] = backbone.losses
         assert float(loss) == pytest.approx(expected, rel=1e-5)

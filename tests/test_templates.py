@@ -246,7 +246,7 @@ def test_every_command_works(template, photos, tmp_path):
     assert errors[1].startswith("Error: there is no flag '--lerning_rate'. Did you mean '--learning_rate'?")
     assert "nowhere" in errors[2]
     assert "The setting 'stages_to_open' is 9. Expected at most 5, the stages of 'tlkit:mini-image'." in errors[3]
-    assert "The setting 'monitor' is 'val_pr_auc'. Expected 'val_loss' or 'val_accuracy'" in errors[4]
+    assert "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss" in errors[4]
     assert "'onnx' has no quantize='int8'. Expected it for 'litert' only." in errors[5]
     assert "holds a search with other settings" in errors[6]
     assert len(errors) == 7
@@ -321,7 +321,7 @@ def test_a_multi_label_project_works(template, tmp_path):
     for folder in multi_label:
         assert {file.name for file in folder.iterdir()} == {
             "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
-            "learning_curves.png", "class_scores.png", "most_wrong.png",
+            "learning_curves.png", "class_scores.png", "most_wrong.png", "data_report.json", "data_report.txt",
         }  # fmt: skip
         metrics = json.loads((folder / "metrics.json").read_text())["test"]
         assert metrics["per_class"].keys() == {"red", "green"} and 0 <= metrics["mean_average_precision"] <= 1

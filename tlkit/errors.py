@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 
 
@@ -36,7 +37,8 @@ def exit_on_user_error() -> Iterator[None]:
     """Print a `UserError` as `Error: …` on standard error and exit with status 1, without a traceback.
 
     An error raised while `tf.data` reads a file reaches the caller wrapped in TensorFlow's own exception; it is
-    recognised by its text and worded the same way. Every other exception passes through.
+    recognised by its text and worded the same way. Every other exception passes through. Warnings are shown as
+    `Warning: …` in one line, without the line of Python they come from.
 
     Example:
         >>> with exit_on_user_error():
@@ -44,7 +46,9 @@ def exit_on_user_error() -> Iterator[None]:
         trained
     """
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_in_one_line
+            yield
     except UserError as error:
         sentence = str(error)
     except Exception as error:
@@ -56,3 +60,8 @@ def exit_on_user_error() -> Iterator[None]:
         return
     print(f"Error: {sentence}", file=sys.stderr)
     raise SystemExit(1)
+
+
+def _show_in_one_line(message: Warning | str, category: type[Warning], *_: object) -> None:
+    if issubclass(category, UserWarning):  # others are for developers
+        print(f"Warning: {message}", file=sys.stderr)

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values
-from tlkit.backbones.input_check import check_shape, check_type, wrong_pixels
+from tlkit.backbones.input_check import check_shape, check_type, stop_at_wrong_pixels, wrong_pixels
 from tlkit.backbones.program import INPUT, Program
 from tlkit.backbones.runner import ProgramRunner
 from tlkit.errors import UserError
@@ -84,7 +84,7 @@ class Backbone(keras.layers.Layer):
         Opening a stage during `fit` needs a retrace and an optimizer that knows the weights: use
         `tlkit.callbacks.ProgressiveUnfreezing`. Setting `trainable` leaves the choice of stages as it is:
         `trainable = False` stops all, `True` lets the open ones train again.
-        The model's regularization losses count while one of their weights trains.
+        The model's regularization losses count in training, while one of their weights trains.
         In mixed precision the layer computes in float32 and casts its output.
     """
 
@@ -219,17 +219,31 @@ class Backbone(keras.layers.Layer):
         keras.layers.Layer.trainable.fset(self, value)
         self._apply_open_stages()
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Not in the property's setter: Keras does not call it when the value is the same as before.
+        if name == "trainable" and value and not getattr(self, "_num_open", 1) and self._stage_indices:
+            warnings.warn(
+                f"Backbone: `trainable = True` opens no stage of '{self.handle}', so nothing of it trains. Call "
+                f"`unfreeze(last=2)` for the upper two of its {len(self._stage_indices)} stages, `unfreeze()` for all.",
+                stacklevel=2,
+            )
+        super().__setattr__(name, value)
+
     # Computing
 
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
         self._check(inputs)
-        if self._takes_pixels and (sentence := wrong_pixels(inputs, self.handle)):
-            warnings.warn(sentence, stacklevel=2)  # no error: an augmentation may have its reasons
+        if self._takes_pixels:
+            if sentence := wrong_pixels(inputs, self.handle):
+                warnings.warn(sentence, stacklevel=2)  # no error: an augmentation may have its reasons
+            if training:
+                stop_at_wrong_pixels(inputs, self.handle)
         values = {
             parameter.placeholder: tf.convert_to_tensor(variable)
             for parameter, variable in zip(self.program.parameters, self._parameters, strict=True)
         }
-        self._add_regularization(list(values.values()))
+        if training:  # a loss of the validation would jump with every stage that opens
+            self._add_regularization(list(values.values()))
         wholly_open = self._num_open == len(self._stage_indices) and self.trainable
         runner = self._training if self._training and training and wholly_open else self._inference
         tensors, updates = runner.run(inputs, values)
@@ -377,7 +391,8 @@ class Backbone(keras.layers.Layer):
         frozen = (
             f". Called whole and frozen for good, without stages and cuts: {self.why_whole}" if self.why_whole else ""
         )
-        table.caption = f"{self.input_in_words}{frozen}"
+        closed = "" if self._num_open or frozen else ". `unfreeze(last=2)` opens the upper two stages"
+        table.caption = f"{self.input_in_words}{frozen}{closed}"
         Console().print(table)
 
     @property

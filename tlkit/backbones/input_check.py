@@ -12,6 +12,7 @@ from tlkit.errors import UserError
 
 # Augmentation may overshoot [0, 1] a little (noise, contrast); pixels in [0, 255] or [-1, 1] are farther off.
 _SLACK = 0.5
+_FAR = 10.0  # no augmentation of pixels in [0, 1] comes here; those of pixels in [0, 255] all but do
 
 
 def check_shape(shape: Sequence[int | None], expected: Sequence[int | None], handle: str) -> None:
@@ -64,6 +65,13 @@ def check_type(dtype: tf.DType, handle: str) -> None:
             f"Backbone: '{handle}' received images of {tf.as_dtype(dtype).name}. Expected floats in [0, 1]. Divide "
             f"pixels from 0 to 255: `tf.cast(images, 'float32') / 255`."
         )
+
+
+def stop_at_wrong_pixels(images: tf.Tensor, handle: str) -> None:
+    """Inside a `tf.function`, let it fail at pixels far beyond [0, 1] (not under XLA, which leaves checks out)."""
+    largest = tf.reduce_max(images)
+    sentence = f"UserError: Backbone: '{handle}' received pixels far above 1. Expected [0, 1]. Divide them by 255."
+    tf.debugging.Assert(largest < _FAR, [sentence, "The largest is", largest])
 
 
 def wrong_pixels(images: Any, handle: str) -> str | None:

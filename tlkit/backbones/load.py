@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,13 +28,13 @@ _DEFAULT_SIZE = 224  # pixels; what most ImageNet models were trained on, used w
 
 
 def load_backbone(
-    handle: str,
+    handle: str | os.PathLike[str],
     *,
     outputs: str = "pooled",
     stages: int | Sequence[tuple[str, str]] | None = None,
     image_size: int | None = None,
     input_range: tuple[float, float] | None = None,
-    weights: str = "pretrained",
+    weights: str | os.PathLike[str] = "pretrained",
     training_mode: bool = False,
     arguments: Mapping[str, Any] | None = None,
     trust: bool = False,
@@ -79,6 +80,7 @@ def load_backbone(
         >>> backbone(np.zeros((2, 128, 128, 3), "float32")).shape
         TensorShape([2, 4, 4, 320])
     """
+    handle, weights = _checked_texts(handle, weights)
     if outputs not in OUTPUTS:
         known = ", ".join(map(repr, OUTPUTS))
         raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
@@ -97,6 +99,22 @@ def load_backbone(
     if weights not in ("pretrained", "random") and not _is_keras_weights(handle, weights):
         _take_weights(backbone, weights)
     return backbone
+
+
+def _checked_texts(handle: Any, weights: Any) -> tuple[str, str]:
+    """Both as strings; a `Path` will do."""
+    if not isinstance(handle, (str, os.PathLike)):
+        raise UserError(
+            f"load_backbone: `handle` is no handle. Expected a string or a path, such as 'tlkit:mini-image'. "
+            f"Received: handle={handle!r}."
+        )
+    if weights is None or weights == "imagenet":  # as in keras.applications
+        word = "random" if weights is None else "pretrained"
+        raise UserError(
+            f"load_backbone: `weights` is unknown. Expected 'pretrained', 'random' or the path of a file. Received: "
+            f"weights={weights!r}. Write weights={word!r}."
+        )
+    return os.fspath(handle), os.fspath(weights)
 
 
 def assemble(

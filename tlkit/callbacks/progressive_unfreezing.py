@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -10,34 +11,55 @@ import numpy as np
 
 from tlkit.backbones import Backbone
 from tlkit.errors import UserError
-from tlkit.finetune.prepare import find_backbones, prepare_unfreezing
+from tlkit.finetune.best_epoch import BestEpoch
+from tlkit.finetune.groups import BackboneStages, LayerGroups, find_backbones
+from tlkit.finetune.movement import relative_movement, values_of
+from tlkit.finetune.prepare import prepare_unfreezing
+from tlkit.finetune.rate_ramp import RateRamp, number
+from tlkit.finetune.unfreezing_checks import check_number, check_optimizer, checked_schedule
+
+OTHER_LAYERS = "other layers"  # what trains without being opened: the head, above all
 
 
 class ProgressiveUnfreezing(keras.callbacks.Callback):
     """Trains the head first, then opens the backbone's stages one after another, from the output to the input.
 
     A fresh head sends large, meaningless gradients into the backbone; opened late and from the top, the general
-    first stages are disturbed least. Which stages are open is a function of the epoch alone. Each opening retraces
-    the train step once and keeps the optimizer's moments; at the end of the epoch the callback compares the weights
-    of the opened stages with what they were, and raises when they did not move.
+    first stages are disturbed least. When a stage opens is said by a number of epochs, by a schedule, or by a metric
+    that no longer improves. Each opening retraces the train step once and keeps the optimizer's moments. After its
+    first epoch every opened stage is compared with what it was, and at the end of each phase every open one: how far
+    they moved is printed, and one that did not move is an error.
 
     Args:
         epochs_per_stage: Int, at least 1. Epochs with the backbone frozen, and then epochs until the next stage
-            opens. Ignored when `schedule` is given. Defaults to `1`, as in the paper.
+            opens. Ignored when `schedule` or `monitor` is given. Defaults to `1`, as in the paper.
         backbone: None for the only `Backbone` in the model, its name, or the layer.
+        groups: In the place of a backbone, layers of any Keras model: lists of layer names, input first, or a dict of
+            them by the name of the group. Layers that are in none stay as they are.
         schedule: Dict `{epoch: stages}`: from that epoch on (counted from 0), that many stages are open, counted
             from the output. Epochs and stages both rise. `{0: 0, 5: 2}` opens two stages before the sixth epoch.
+        monitor: String. The next stage opens when this metric (such as "val_loss") has not improved for `patience`
+            epochs, counted anew after each opening.
+        patience: Int, at least 1. Epochs, for `monitor`. Defaults to `2`.
+        min_delta: Float. What a change must exceed to be an improvement, for `monitor` and `restore_best`.
+        mode: "min", "max" or "auto", which takes "max" for names that end in "accuracy", "acc" or "auc".
+        restore_best: String or None. A metric: before each opening and at the end, the model goes back to the weights
+            of the epoch in which it was best. Keeps one copy of the weights in memory.
         learning_rate_multiplier: Float above 0. The optimizer's rate is multiplied by it at every opening.
             Defaults to `1.0`.
-        verbose: 0 or 1. Whether to print each opening.
+        warmup_steps: Int. Steps after each opening in which the rate rises in a straight line to its value; see
+            `tlkit.finetune.rate_ramp.RateRamp` for why. Defaults to `0`.
+        verbose: 0 or 1. Whether to print each opening and how far what is open moved.
 
     Attributes:
         openings: List of `(epoch, number of open stages)` of the last `fit`.
+        movements: List of `(epoch, {group: movement})` of the last `fit`, one for each phase at its last epoch: how far
+            the weights of each open group moved in the phase, ||after - before|| / ||before||.
 
     Raises:
         UserError: When the arguments do not fit the model, when the optimizer does not know the backbone's weights
-            (call `prepare_unfreezing` after `compile`; under a strategy that is required), or when an opened stage
-            did not move in an epoch in which the optimizer took steps.
+            (call `prepare_unfreezing` after `compile`; under a strategy that is required), when Keras itself would
+            fail (moving averages of weights with stages closed at the end), or when an opened stage did not move.
 
     Example:
         >>> model.compile("adam", "sparse_categorical_crossentropy")
@@ -48,7 +70,9 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         ['stride_8', 'stride_16', 'stride_32']
 
     Notes:
-        A second `fit` starts the schedule anew at its `initial_epoch`.
+        A second `fit` starts the schedule anew at its `initial_epoch`; with `monitor` it goes on from what is open.
+        BatchNorm of closed layers runs in inference mode; that of an open `Backbone` too, unless it was loaded with
+        `training_mode=True`.
 
     Reference: Howard and Ruder, 2018, "Universal Language Model Fine-tuning for Text Classification", ACL,
         https://arxiv.org/abs/1801.06146, section 3.3 (gradual unfreezing). Differs from it in: stages are groups of
@@ -60,150 +84,265 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
         epochs_per_stage: int = 1,
         *,
         backbone: str | Backbone | None = None,
+        groups: Sequence[Sequence[str]] | Mapping[str, Sequence[str]] | None = None,
         schedule: Mapping[int, int] | None = None,
+        monitor: str | None = None,
+        patience: int = 2,
+        min_delta: float = 0.0,
+        mode: str = "auto",
+        restore_best: str | None = None,
         learning_rate_multiplier: float = 1.0,
+        warmup_steps: int = 0,
         verbose: int = 1,
     ):
         super().__init__()
-        if epochs_per_stage < 1:
-            raise UserError(
-                f"ProgressiveUnfreezing: `epochs_per_stage` is too small. Expected at least 1. "
-                f"Received: epochs_per_stage={epochs_per_stage!r}."
-            )
+        check_number("epochs_per_stage", epochs_per_stage, at_least=1)
+        check_number("patience", patience, at_least=1)
+        check_number("warmup_steps", warmup_steps, at_least=0)
         if not learning_rate_multiplier > 0:
             raise UserError(
                 f"ProgressiveUnfreezing: `learning_rate_multiplier` must let the stages learn. Expected a number above "
                 f"0. Received: learning_rate_multiplier={learning_rate_multiplier!r}."
             )
+        if monitor is not None and schedule is not None:
+            raise UserError(
+                "ProgressiveUnfreezing: `schedule` and `monitor` both say when to open. Expected one of them. Leave "
+                "one out."
+            )
+        if groups is not None and backbone is not None:
+            raise UserError(
+                "ProgressiveUnfreezing: `backbone` and `groups` both say what to open. Expected one of them. Leave one "
+                "out."
+            )
         self.epochs_per_stage = epochs_per_stage
-        # A name, not the layer: KerasTuner copies callbacks deeply, and a copied layer is another layer.
+        # Names, not layers: KerasTuner copies callbacks deeply, and a copied layer is another layer.
         self.backbone_name = backbone.name if isinstance(backbone, Backbone) else backbone
-        self.schedule = None if schedule is None else _checked_schedule(schedule)
+        self.group_names = groups
+        self.schedule = None if schedule is None else checked_schedule(schedule)
         self.learning_rate_multiplier = learning_rate_multiplier
+        self.warmup_steps = warmup_steps
         self.verbose = verbose
         self.openings: list[tuple[int, int]] = []
-        self._snapshot: dict[str, list[np.ndarray]] = {}  # what the stages just opened looked like
+        self.movements: list[tuple[int, dict[str, float]]] = []
+        self._stalled = BestEpoch(monitor, min_delta=min_delta, mode=mode) if monitor else None
+        self.patience = patience
+        self._best = (
+            BestEpoch(restore_best, min_delta=min_delta, mode=mode, keep_weights=True) if restore_best else None
+        )
+        self._epoch = 0
+        self._wanted = 0  # with `monitor`: how many stages shall be open
+        self._before: dict[str, list[np.ndarray]] = {}  # what the open groups looked like when the phase began
+        self._unproven: set[str] = set()  # groups just opened, until their first epoch with a step is over
         self._steps_at_opening = 0.0
+        self._ramp: RateRamp | None = None
 
     def stages_open_at(self, epoch: int) -> int:
-        """How many stages are open in this epoch, counted from the output."""
+        """How many stages are open in this epoch, counted from the output; with `monitor`, how many shall be now."""
+        if self._stalled is not None:
+            return self._wanted
         if self.schedule is None:
-            return min(epoch // self.epochs_per_stage, len(self._find_backbone().stages))
+            return min(epoch // self.epochs_per_stage, len(self._find_part().groups))
         return max((stages for start, stages in self.schedule.items() if start <= epoch), default=0)
 
+    # Hooks
+
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self.openings, self._snapshot = [], {}
-        backbone = self._find_backbone()
-        count = len(backbone.stages)
-        if count == 0:
-            reason = backbone.why_whole or "it has no weights"
-            raise UserError(
-                f"ProgressiveUnfreezing: the backbone '{backbone.name}' has no stage to open: {reason}. Expected a "
-                f"backbone with stages. Train without this callback."
-            )
-        most = max(self.schedule.values(), default=0) if self.schedule is not None else 0
-        if most > count:
-            raise UserError(
-                f"ProgressiveUnfreezing: `schedule` opens {most} stages. Expected at most {count}, since the backbone "
-                f"'{backbone.name}' has that many. Received: schedule={self.schedule!r}."
-            )
-        optimizer = self.model.optimizer
-        if self.learning_rate_multiplier != 1.0 and not _has_plain_rate(optimizer):
-            raise UserError(
-                "ProgressiveUnfreezing: `learning_rate_multiplier` cannot change a learning rate that follows a "
-                "schedule. Expected an optimizer with a number as its rate. Give the optimizer a number, or leave the "
-                "multiplier at 1.0."
-            )
-        prepare_unfreezing(self.model)
+        self.openings, self.movements, self._unproven, self._ramp = [], [], set(), None
+        part = self._find_part()
+        self._check_fits(part)
+        prepare_unfreezing(self.model, self.group_names)
+        self._wanted = sum(group.is_open for group in part.groups)
+        for tracker in (self._stalled, self._best):
+            if tracker is not None:
+                tracker.start()
+        self._begin_phase(part)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        backbone = self._find_backbone()
+        part = self._find_part()
         wanted = self.stages_open_at(epoch)
-        now = sum(stage.is_open for stage in backbone.stages)
+        now = sum(group.is_open for group in part.groups)
         if wanted == now:
+            self._epoch = epoch
             return
-        backbone.unfreeze(last=wanted)
-        steps = self._openings_between(now, wanted, len(backbone.stages))
+        self._require_moved(self._end_phase(part))
+        self._epoch = epoch
+        if self._best is not None:
+            self._best.restore(self.model)
+        part.open(wanted)
+        steps = self._openings_between(now, wanted)
+        optimizer = self.model.optimizer
         if steps and self.learning_rate_multiplier != 1.0:
-            optimizer = self.model.optimizer
-            optimizer.learning_rate = _number(optimizer.learning_rate) * self.learning_rate_multiplier**steps
+            optimizer.learning_rate = number(optimizer.learning_rate) * self.learning_rate_multiplier**steps
+        if steps and self.warmup_steps:
+            self._ramp = RateRamp(optimizer, self.warmup_steps)
         # The traced step holds the old list of trainable weights.
         self.model.make_train_function(force=True)
-        opened = [stage for stage in backbone.stages[-wanted:] if wanted][: max(wanted - now, 0)]
-        self._snapshot = {stage.name: _trainable_values(stage) for stage in opened}
-        self._steps_at_opening = _number(self.model.optimizer.iterations)
+        opened = [group.name for group in part.groups[-wanted:] if wanted][: max(wanted - now, 0)]
+        self._begin_phase(part)
+        self._unproven, self._steps_at_opening = set(opened), number(optimizer.iterations)
         self.openings.append((epoch, wanted))
         if self.verbose:
-            self._print_opening(epoch, backbone, [stage.name for stage in opened])
+            self._print_opening(epoch, part, opened)
+
+    def on_train_batch_begin(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._ramp is not None and not self._ramp.set_rate():
+            self._ramp = None
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        part = self._find_part()
         # No step yet (gradients still accumulate, or overflowed in 16 bits): look again after the next epoch.
-        if not self._snapshot or _number(self.model.optimizer.iterations) == self._steps_at_opening:
-            return
-        for stage in self._find_backbone().stages:
-            before = self._snapshot.get(stage.name)
-            if not before:
-                continue
-            after = _trainable_values(stage)
-            if all(np.array_equal(a, b) for a, b in zip(before, after, strict=True)):
-                raise UserError(
-                    f"ProgressiveUnfreezing: stage '{stage.name}' was opened but none of its {len(before)} trainable "
-                    f"weights moved in epoch {epoch + 1}. Expected every opened stage to learn. The learning rate is "
-                    f"{_number(self.model.optimizer.learning_rate):g}: check that it is above 0 and that the loss "
-                    f"depends on the backbone."
-                )
-        self._snapshot = {}
+        if self._unproven and number(self.model.optimizer.iterations) != self._steps_at_opening:
+            self._prove_opening(part)
+        if self._best is not None:
+            self._best.update(logs, self.model)
+        if self._stalled is not None and not self._stalled.update(logs) and self._stalled.epochs_since >= self.patience:
+            self._wanted = min(self._wanted + 1, len(part.groups))
+            self._stalled.start_over()
 
-    def _find_backbone(self) -> Backbone:
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        if self._ramp is not None:
+            self._ramp.finish()
+            self._ramp = None
+        # No error here: EarlyStopping may have put weights back that are older than the opening.
+        self._end_phase(self._find_part())
+        if self._best is not None:
+            self._best.restore(self.model)
+
+    # What `ExactResume` keeps
+
+    def get_state(self) -> dict[str, Any]:
+        """What is remembered from one epoch to the next; which stages are open is in the model."""
+        return {
+            "openings": self.openings,
+            "movements": self.movements,
+            "epoch": self._epoch,
+            "wanted": self._wanted,
+            "before": self._before,
+            "unproven": sorted(self._unproven),
+            "steps_at_opening": self._steps_at_opening,
+            "stalled": self._stalled and self._stalled.get_state(),
+            "best": self._best and self._best.get_state(),
+            "ramp": self._ramp and self._ramp.get_state(),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on from `get_state`, after `on_train_begin` and after the model was restored."""
+        self.openings, self.movements = state["openings"], state["movements"]
+        self._epoch, self._wanted, self._before = state["epoch"], state["wanted"], state["before"]
+        self._unproven, self._steps_at_opening = set(state["unproven"]), state["steps_at_opening"]
+        for tracker, saved in ((self._stalled, state["stalled"]), (self._best, state["best"])):
+            if tracker is not None and saved is not None:
+                tracker.set_state(saved)
+        if state["ramp"] is not None:
+            self._ramp = RateRamp(self.model.optimizer, self.warmup_steps)
+            self._ramp.set_state(state["ramp"])
+
+    # Phases and their proof
+
+    def _begin_phase(self, part: BackboneStages | LayerGroups) -> None:
+        self._before = {name: values_of(weights) for name, weights in self._training(part).items()}
+
+    def _end_phase(self, part: BackboneStages | LayerGroups) -> list[str]:
+        """Say how far everything that trained has moved since the phase began; returns the groups that stood still."""
+        training = self._training(part)
+        movement = {
+            name: relative_movement(before, values_of(training[name]))
+            for name, before in self._before.items()
+            if before
+        }
+        if not any(movement.values()):  # no step was taken: there is nothing to prove
+            return []
+        self.movements.append((self._epoch, movement))
+        if self.verbose:
+            words = ", ".join(f"{name} {share:.2g}" for name, share in movement.items())
+            print(f"\nMoved by the end of epoch {self._epoch + 1}, relative to their size: {words}.")
+        return [name for name, share in movement.items() if not share and name != OTHER_LAYERS]
+
+    def _training(self, part: BackboneStages | LayerGroups) -> dict[str, list[keras.Variable]]:
+        """The weights that train now by the group they are in, those of all other layers last."""
+        training = {g.name: [w for w in g.weights if w.trainable] for g in part.groups if g.is_open}
+        known = {id(weight) for group in part.groups for weight in group.weights}
+        others = [weight for weight in self.model.trainable_weights if id(weight) not in known]
+        return {**training, OTHER_LAYERS: others}
+
+    def _prove_opening(self, part: BackboneStages | LayerGroups) -> None:
+        """After the first epoch of what was opened."""
+        training = self._training(part)
+        still = [
+            name
+            for name in self._unproven
+            if self._before.get(name) and not relative_movement(self._before[name], values_of(training[name]))
+        ]
+        self._unproven = set()
+        self._require_moved(still)
+
+    def _require_moved(self, still: Sequence[str]) -> None:
+        if still:
+            raise UserError(
+                f"ProgressiveUnfreezing: stage '{still[0]}' was opened but none of its {len(self._before[still[0]])} "
+                f"trainable weights moved in epoch {self._epoch + 1}. Expected every opened stage to learn. The "
+                f"learning rate is {number(self.model.optimizer.learning_rate):g}: check that it is above 0 and that "
+                f"the loss depends on the backbone."
+            )
+
+    # What there is to open
+
+    def _find_part(self) -> BackboneStages | LayerGroups:
+        if self.group_names is not None:
+            return LayerGroups(self.model, self.group_names)
         found = find_backbones(self.model)
         chosen = [b for b in found if self.backbone_name in (None, b.name)]
         if len(chosen) == 1:
-            return chosen[0]
+            return BackboneStages(chosen[0])
         names = ", ".join(f"'{b.name}'" for b in found) or "none"
         raise UserError(
             f"ProgressiveUnfreezing: the model '{self.model.name}' has {len(chosen)} backbones "
             f"{'' if self.backbone_name is None else f'named {self.backbone_name!r} '}to choose from. Expected one. "
-            f"Found: {names}. Name it: `ProgressiveUnfreezing(backbone=NAME)`."
+            f"Found: {names}. Name it: `ProgressiveUnfreezing(backbone=NAME)`, or name layers of any model: `groups`."
         )
 
-    def _openings_between(self, now: int, wanted: int, count: int) -> int:
+    def _check_fits(self, part: BackboneStages | LayerGroups) -> None:
+        count = len(part.groups)
+        if count == 0:
+            raise UserError(
+                f"ProgressiveUnfreezing: {part.name} has no stage to open: {part.why_none or 'it has no weights'}. "
+                f"Expected stages. Train without this callback."
+            )
+        most = max(self.schedule.values(), default=0) if self.schedule is not None else 0
+        if most > count:
+            raise UserError(
+                f"ProgressiveUnfreezing: `schedule` opens {most} stages. Expected at most {count}, since {part.name} "
+                f"has that many. Received: schedule={self.schedule!r}."
+            )
+        epochs = self.params.get("epochs")
+        late = [epoch for epoch in self.schedule or {} if epochs is not None and epoch >= epochs]
+        if late:
+            warnings.warn(
+                f"ProgressiveUnfreezing: `schedule` opens stages in epoch {late[0] + 1}, but training ends after "
+                f"{epochs}: they stay closed.",
+                stacklevel=2,
+            )
+        check_optimizer(self.model, count, self._opens_all(epochs, count), self._sets_rate)
+
+    @property
+    def _sets_rate(self) -> str | None:
+        """The argument that needs a rate that can be set."""
+        if self.learning_rate_multiplier != 1.0:
+            return "learning_rate_multiplier"
+        return "warmup_steps" if self.warmup_steps else None
+
+    def _opens_all(self, epochs: int | None, count: int) -> bool:
+        return self._stalled is None and epochs is not None and self.stages_open_at(epochs - 1) == count
+
+    def _openings_between(self, now: int, wanted: int) -> int:
         """How many openings of the schedule lie between two states; several when training starts in the middle."""
         if self.schedule is None:
             return max(wanted - now, 0)
         return len({stages for stages in self.schedule.values() if now < stages <= wanted})
 
-    def _print_opening(self, epoch: int, backbone: Backbone, opened: list[str]) -> None:
+    def _print_opening(self, epoch: int, part: BackboneStages | LayerGroups, opened: list[str]) -> None:
         trained = sum(int(np.prod(w.shape)) for w in self.model.trainable_weights)
         total = sum(int(np.prod(w.shape)) for w in self.model.weights)
-        rate = _number(self.model.optimizer.learning_rate)
-        what = f"opened {', '.join(opened)} of '{backbone.name}'" if opened else f"froze stages of '{backbone.name}'"
+        rate = number(self.model.optimizer.learning_rate)
+        what = f"opened {', '.join(opened)} of {part.name}" if opened else f"froze stages of {part.name}"
         print(f"\nEpoch {epoch + 1}: {what}; {trained:,} of {total:,} weights train now, learning rate {rate:.2g}.")
-
-
-def _checked_schedule(schedule: Mapping[int, int]) -> dict[int, int]:
-    ordered = dict(sorted(schedule.items()))
-    whole = all(isinstance(n, int) and n >= 0 for pair in ordered.items() for n in pair)
-    stages = list(ordered.values())
-    if not ordered or not whole or stages != sorted(stages):
-        raise UserError(
-            f"ProgressiveUnfreezing: `schedule` is not usable. Expected a dict of epochs to numbers of open stages, "
-            f"neither below 0, with the stages rising, such as {{0: 0, 3: 1, 5: 2}}. Received: schedule={schedule!r}."
-        )
-    return ordered
-
-
-def _has_plain_rate(optimizer: keras.optimizers.Optimizer) -> bool:
-    rate = optimizer.get_config().get("learning_rate")
-    inner = getattr(optimizer, "inner_optimizer", None)
-    if inner is not None:
-        return _has_plain_rate(inner)
-    return isinstance(rate, (int, float))
-
-
-def _number(variable: Any) -> float:
-    # Under a strategy the optimizer's numbers are mirrored variables, which `float` does not take.
-    return float(keras.ops.convert_to_numpy(variable))
-
-
-def _trainable_values(stage: Any) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(weight) for weight in stage.weights if weight.trainable]

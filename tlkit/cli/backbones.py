@@ -120,6 +120,9 @@ def _print_one(console: Console, handle: str, *, fetch: bool, trust: bool) -> No
     if entry is None:
         _check_is_address(handle)
         console.print(handle, style="bold cyan")
+        close = most_similar(handle) if "://" in handle else None
+        if "://" in handle:
+            console.print(f"  not in the catalogue{f'; did you mean {close} ?' if close else ''}")
     else:
         _print_facts(console, entry, handle)
     is_here = where_cached(handle) is not None

@@ -18,6 +18,7 @@ IMAGE_EXTENSIONS = frozenset(
     ".jpg .jpeg .jpe .jfif .png .apng .bmp .dib .gif .webp .tif .tiff .avif .jp2 .j2k .tga .ico .ppm .pgm .pbm .pnm "
     ".pfm .pcx .sgi .dds .psd".split()
 )
+COMMON_EXTENSIONS = ".jpg, .png, .webp, .tif, .bmp, .gif"  # for messages
 
 # How a file begins that is often taken for an image and is none, and what it is. HEIC is a box format: its name comes
 # after four bytes of length (ISO/IEC 14496-12).

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from tlkit.data.decoding import IMAGE_EXTENSIONS
+from tlkit.data.decoding import COMMON_EXTENSIONS, IMAGE_EXTENSIONS
 from tlkit.errors import UserError, printable
 
 # What systems leave in folders without hiding it: archives made on macOS, thumbnails of Synology's file servers.
@@ -41,7 +41,7 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
         if not paths:
             raise UserError(
                 f"The class folder {folder / name} has no image in it ({extensions(classes[name])}): add images "
-                f"({', '.join(sorted(IMAGE_EXTENSIONS)[:8])} ...) or remove the folder."
+                f"({COMMON_EXTENSIONS} ...) or remove the folder."
             )
     _warn_of_unknown(folder, [path for paths in classes.values() for path in paths])
     return images

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.data.csv_table import in_lines, read_cells
-from tlkit.data.decoding import IMAGE_EXTENSIONS
+from tlkit.data.decoding import COMMON_EXTENSIONS
 from tlkit.data.image_listing import is_image, some
 from tlkit.errors import UserError, printable
 
@@ -164,7 +164,7 @@ def _files(table: Path, cells: _Cells) -> list[tuple[Path, str]]:
         table,
         [line for line, _ in unknown],
         f"{unknown[0][1] or 'no extension' if unknown else ''} is not an extension of images that are read "
-        f"({', '.join(sorted(IMAGE_EXTENSIONS)[:8])} ...). Convert the files or remove the rows.",
+        f"({COMMON_EXTENSIONS} ...). Convert the files or remove the rows.",
     )
     root = os.path.abspath(table.parent)
     return [(path, _name(root, row["file"])) for (_, row), path in zip(cells, paths, strict=True)]

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
-from tlkit.backbones import Backbone
 from tlkit.errors import UserError
+from tlkit.finetune.groups import BackboneStages, LayerGroups, find_backbones
 
 
-def prepare_unfreezing(model: keras.Model) -> None:
-    """Build the optimizer on every weight that may ever train, frozen backbones included.
+def prepare_unfreezing(
+    model: keras.Model, groups: Sequence[Sequence[str]] | Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Build the optimizer on every weight that may ever train, frozen ones included.
 
     Keras builds an optimizer on the weights that train when `fit` starts; a stage opened later is then unknown to
     it. Call this right after `model.compile`, not before: in mixed precision `compile` wraps the optimizer. Under a
@@ -17,6 +21,8 @@ def prepare_unfreezing(model: keras.Model) -> None:
 
     Args:
         model: A compiled `keras.Model`.
+        groups: The layers that will be opened, as for `ProgressiveUnfreezing`. Defaults to `None`: the model's
+            backbones.
 
     Raises:
         UserError: When the model is not compiled, or its optimizer was already built on fewer weights.
@@ -31,14 +37,17 @@ def prepare_unfreezing(model: keras.Model) -> None:
             f"prepare_unfreezing: the model '{model.name}' has no optimizer. Expected a compiled model. "
             f"Call `model.compile(...)` first."
         )
-    backbones = find_backbones(model)
-    opened = [sum(stage.is_open for stage in backbone.stages) for backbone in backbones]
-    for backbone in backbones:
-        if not backbone.why_whole:
-            backbone.unfreeze()
+    parts: list[BackboneStages | LayerGroups] = (
+        [BackboneStages(backbone) for backbone in find_backbones(model)]
+        if groups is None
+        else [LayerGroups(model, groups)]
+    )
+    opened = [sum(group.is_open for group in part.groups) for part in parts]
+    for part in parts:
+        part.open(len(part.groups))
     variables = list(model.trainable_variables)
-    for backbone, count in zip(backbones, opened, strict=True):
-        backbone.unfreeze(last=count)
+    for part, count in zip(parts, opened, strict=True):
+        part.open(count)
     if not optimizer.built:
         with model.distribute_strategy.scope():
             optimizer.build(variables)
@@ -60,14 +69,3 @@ def known_variables(optimizer: keras.optimizers.Optimizer) -> set[int]:
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # LossScaleOptimizer
     return {id(variable) for variable in inner._trainable_variables}
-
-
-def find_backbones(model: keras.Model) -> list[Backbone]:
-    """Every `Backbone` in a model, nested models included, each once."""
-    found: dict[int, Backbone] = {}
-    for layer in model.layers:
-        if isinstance(layer, Backbone):
-            found[id(layer)] = layer
-        elif hasattr(layer, "layers"):
-            found.update((id(backbone), backbone) for backbone in find_backbones(layer))
-    return list(found.values())

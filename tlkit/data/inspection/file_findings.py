@@ -38,8 +38,8 @@ def find_in_files(seen: Seen) -> list[Finding]:
 def _unreadable(seen: Seen) -> list[Finding]:
     bad = [one for one in seen.facts if one.problem is not None]
     sentence = (
-        f"{counted(bad, 'image does', 'images do')} not decode, so that training stops there. Replace or remove such "
-        "files, or leave them out with on_corrupt='skip'."
+        f"{counted(bad, 'image does', 'images do')} not decode: training stops there, or leaves such files out "
+        "with on_corrupt='skip'. Replace or remove them."
     )
     return seen.finding("error", sentence, bad, lambda one: str(one.problem))
 

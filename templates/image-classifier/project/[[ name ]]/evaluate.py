@@ -111,6 +111,13 @@ class Example(NamedTuple):
     probabilities: np.ndarray
     loss: float
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the model names its class; in multi-label data, all of its classes and no other."""
+        if np.ndim(self.label) == 0:
+            return self.probabilities.argmax() == self.label
+        return np.array_equal(self.probabilities > 0.5, self.label > 0.5)
+
 
 def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Example]]:
     """True classes, probabilities, and the photos of which the model was furthest from the truth."""
@@ -120,20 +127,21 @@ def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Exampl
         numbers = range(len(labels), len(labels) + len(truth))
         labels.extend(truth)
         probabilities.extend(predicted)
-        # Only the worst photos so far stay in memory: the data may be larger than it.
+        # Only the worst photos so far stay in memory: the data may be larger than it. Misjudged ones come first.
         losses = example_log_loss(truth, predicted)
         worst += [Example(*example) for example in zip(numbers, images, truth, predicted, losses, strict=True)]
-        worst = sorted(worst, key=lambda example: -example.loss)[:MOST_WRONG]
+        worst = sorted(worst, key=lambda example: (example.is_right, -example.loss))[:MOST_WRONG]
     return np.array(labels), np.array(probabilities), worst
 
 
 def print_table(evaluations: list[Evaluation]) -> None:
     """One row a run, and the gain where a pretrained and a random one can be compared."""
-    rows, scores = [], {}
+    rows, scores, intervals = [], {}, {}
     for evaluation in evaluations:
         metrics, weights, part = evaluation.metrics[evaluation.part], evaluation.config.weights, evaluation.part
         score = "accuracy" if "accuracy" in metrics else "mean_average_precision"
         scores.setdefault((part, score), {}).setdefault(weights, metrics[score])
+        intervals.setdefault((part, score), {}).setdefault(weights, metrics.get("accuracy_interval"))
         judged_on = f"{metrics['num_examples']} {part}"
         rows.append({"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)})
     table = Table(*dict.fromkeys(name for row in rows for name in row), box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -144,7 +152,14 @@ def print_table(evaluations: list[Evaluation]) -> None:
         if {"pretrained", "random"} <= by_weights.keys():
             gain = 100 * (by_weights["pretrained"] - by_weights["random"])
             points = f"{gain:+.1f} points of {part} {score.replace('_', ' ')}"
-            print(f"Pretrained over random weights, by the same schedule: {points}.")
+            low, high = intervals[part, score]["pretrained"], intervals[part, score]["random"]
+            by_chance = " Their intervals overlap: it may be chance." if low and high and low[0] < high[1] else ""
+            print(f"Pretrained over random weights, by the same schedule: {points}.{by_chance}")
+    if any(evaluation.part == "validation" for evaluation in evaluations):
+        print(
+            "Where there are no test photos the validation photos judge, by which the best epoch was chosen, too: such"
+        )
+        print("figures are somewhat too good. Set photos aside in a folder test/, or give `split` a third share.")
 
 
 def headline(metrics: dict) -> dict[str, str]:
@@ -170,12 +185,13 @@ def load_class_names(run: Path) -> list[str]:
 
 
 def find_run(run: str | Path | None = None) -> Path:
-    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a model."""
+    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a pretrained model."""
     if run is None:
-        runs = sorted(RUNS.glob("*/model.keras"))
+        runs = sorted(file.parent for file in RUNS.glob("*/model.keras"))
         if not runs:
             raise UserError(f"There is no trained model in '{RUNS}'. Run 'python -m {__package__}.train' first.")
-        return runs[-1].parent
+        pretrained = [run for run in runs if load_config(Config, run / "config.json").weights == "pretrained"]
+        return (pretrained or runs)[-1]  # random weights are the baseline that a pretrained run is compared with
     for folder in (Path(run), RUNS / run):
         if (folder / "model.keras").is_file():
             return folder

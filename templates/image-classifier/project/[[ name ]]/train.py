@@ -34,7 +34,7 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
     class_weight = training_class_weights(data)
     if config.monitor == "val_pr_auc" and not data.multi_label:
         raise UserError(
-            "The setting 'monitor' is 'val_pr_auc'. Expected 'val_loss' or 'val_accuracy': it is for multi-label data."
+            "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss or val_accuracy."
         )
 
     # Under the scope, several GPUs hold copies of the model. `prepare_unfreezing` lets the optimizer know every weight

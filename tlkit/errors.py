@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Iterator
+from typing import TextIO
 
 
 class UserError(ValueError):
@@ -62,6 +63,13 @@ def exit_on_user_error() -> Iterator[None]:
     raise SystemExit(1)
 
 
-def _show_in_one_line(message: Warning | str, category: type[Warning], *_: object) -> None:
+def _show_in_one_line(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
     if issubclass(category, UserWarning):  # others are for developers
         print(f"Warning: {message}", file=sys.stderr)

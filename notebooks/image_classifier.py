@@ -151,7 +151,7 @@ for prediction in predict_files(run, [photo]):
 # - **What is transfer worth?** `train(dataclasses.replace(config, weights="random"), new_run())` trains the same
 #   network without its pretraining; `print_table` both evaluations.
 # - **The real training:** `python -m my_project.train`, then `python -m my_project.evaluate`.
-# - **Another backbone:** `--backbone keras:EfficientNetV2B0`, say, or an address of TF-Hub or Kaggle, or the folder of a
+# - **Another backbone:** `--backbone keras:EfficientNetV2B0`, or an address of TF-Hub or Kaggle, or the folder of a
 #   SavedModel; `tlkit backbones --image` lists well-known ones. `--image_size` is the size that it was trained on.
 # - **Better settings over night:** `python -m my_project.tune --trials 30`.
 # - **Into a server:** `python -m my_project.export`.

@@ -26,6 +26,7 @@ OWN = (
     "jinja2>=3.1,<4",
     'tensorflow[and-cuda]>=2.21,<2.22 ; extra == "gpu"',
     'onnx>=1.18,<2 ; extra == "onnx"',
+    'tensorflow-addons>=0.23,<0.24 ; extra == "addons"',
 )
 CUDA = ("nvidia-cudnn-cu12<10.0,>=9.3", "nvidia-cublas-cu12<13.0,>=12.5")
 TENSORFLOW = Package(
@@ -85,7 +86,7 @@ CACHE = Folder(
 )
 MACHINE = Machine(
     interpreter=PYTHON,
-    packages=Packages(OWN, INSTALLED, ("gpu", "onnx", "dev")),
+    packages=Packages(OWN, INSTALLED, ("gpu", "onnx", "addons", "dev")),
     settings=KerasSettings({}, "/home/ada/.keras/keras.json", {"backend": "tensorflow"}),
     tensorflow=WORKING,
     graphics=Graphics(),

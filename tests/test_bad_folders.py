@@ -397,7 +397,8 @@ def alike_in_most_of_their_rows(folder):
 
 
 @refused(
-    "The class folder {folder}/cat has no image in it (it is empty): add images (.jpg, .png, … ...) or remove the folder."
+    "The class folder {folder}/cat has no image in it (it is empty): add images (.jpg, .png, … ...) or remove the "
+    "folder."
 )
 def empty_class(folder):
     (folder / "cat").mkdir()

@@ -13,9 +13,13 @@ import tensorflow as tf
 from PIL import Image
 
 import tlkit
+from tlkit import addons
 
 ROOT = pathlib.Path(__file__).parents[1]
 MODULES = [m.name for m in pkgutil.walk_packages(tlkit.__path__, "tlkit.") if not m.name.endswith("__main__")]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+# Examples that need a package which is not published for every Python.
+NOT_HERE = set() if addons.is_offered() else {"tlkit.addons", "tensorflow_addons.md"}
 
 
 def examples(module_name):
@@ -45,7 +49,7 @@ def make_model():
     return model
 
 
-@pytest.mark.parametrize("module_name", MODULES)
+@pytest.mark.parametrize("module_name", sorted(set(MODULES) - NOT_HERE))
 def test_docstring_examples(module_name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
@@ -90,3 +94,20 @@ def test_readme_code_runs(tmp_path, monkeypatch):
         exec(compile(block, "README.md", "exec"), names)
     opened = tlkit.load_model("model.keras").get_layer("backbone").stages
     assert [stage.is_open for stage in opened] == [False, False, False, True, True]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
+    """Its blocks one after the other, as somebody types them who reads it from top to bottom."""
+    if page.name in NOT_HERE:
+        pytest.skip("no tensorflow-addons for this Python or machine")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
+        exec(compile(block, page.name, "exec"), names)
+
+
+def test_links_of_a_page_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

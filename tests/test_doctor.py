@@ -177,7 +177,7 @@ def test_a_card_is_asked_after_with_nvidia_smi(tmp_path):
 
 
 def test_other_versions_are_found_in_another_folder_of_packages(tmp_path):
-    for name, version in (("setuptools", "82.0.1"), ("tensorflow_cpu", "2.21.0"), ("tensorflow_addons", "0.23.0")):
+    for name, version in (("setuptools", "82.0.1"), ("tensorflow_cpu", "2.21.0"), ("tensorflow_addons", "0.22.0")):
         info = tmp_path / "stub" / f"{name}-{version}.dist-info"
         info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Name: {name}\nVersion: {version}\n")

@@ -123,10 +123,41 @@ TABLE = {
     "intel": (with_packages(tensorflow_intel="2.18.0"), "problem", "tensorflow, twice", "tensorflow-intel", None),
     "keras nightly": (with_packages(keras_nightly="3.16.0.dev1"), "problem", "keras, twice", "keras-nightly", None),
     "addons": (
-        with_packages(tensorflow_addons="0.23.0", typeguard="4.4.0"),
+        with_packages(tensorflow_addons="0.22.0"),
         "warning",
         "tensorflow-addons",
-        "cannot be imported beside Keras 3. tlkit does not need it. It also needs typeguard below 3 (found 4.4.0)",
+        "cannot be imported beside Keras 3, but `from tlkit.addons import tfa` works, for its functions on tensors. "
+        "That needs tensorflow-addons>=0.23,<0.24 (found 0.22.0); who does not use it can remove it.",
+        (
+            "python -m pip install 'tensorflow-addons>=0.23,<0.24'",
+            "python -m pip uninstall -y tensorflow-addons",
+        ),
+    ),
+    "addons without its typeguard": (
+        machine(
+            packages={
+                "installed": {
+                    **INSTALLED,
+                    "tensorflow-addons": Package("0.23.0", ("typeguard<3.0.0,>=2.7",)),
+                    "typeguard": Package("4.4.0"),
+                }
+            }
+        ),
+        "warning",
+        "tensorflow-addons",
+        "That needs typeguard>=2.7,<3.0.0 (found 4.4.0);",
+        ("python -m pip install 'typeguard>=2.7,<3.0.0'", "python -m pip uninstall -y tensorflow-addons"),
+    ),
+    "addons where there is no release": (
+        machine(
+            packages={
+                "own": tuple(line for line in OWN if "addons" not in line),
+                "installed": {**INSTALLED, "tensorflow-addons": Package("0.23.0")},
+            }
+        ),
+        "warning",
+        "tensorflow-addons",
+        "It is no longer developed and cannot be imported beside Keras 3. tlkit does not need it.",
         ("python -m pip uninstall -y tensorflow-addons",),
     ),
     "metal": (
@@ -460,6 +491,13 @@ def test_an_import_that_a_file_disturbs_needs_no_installation():
     assert told["TensorFlow"].commands == ()
 
 
+def test_addons_that_the_extra_wants_are_no_clash():
+    facts = with_packages(tensorflow_addons="0.23.0")
+    told = {finding.name: finding for finding in findings(facts)}["tensorflow-addons"]
+    assert (told.verdict, told.commands) == ("ok", ())
+    assert "`from tlkit.addons import tfa` works, for its functions on tensors." in told.meaning
+
+
 def test_leftovers_of_pip_are_mentioned_and_do_no_harm():
     facts = machine(packages={"leftovers": ("/venv/~umpy",)})
     assert unusual(facts) == []
@@ -483,6 +521,7 @@ def test_a_good_machine_without_a_card():
         "models of TF-Hub": "yes",
         "export to SavedModel": "yes",
         "export to ONNX": "no",
+        "functions of tensorflow-addons": "no",
         "notebooks": "yes",
     }
     assert told["training on the CPU"].sentence.startswith("With 8 cores and 20 GiB of memory.")
@@ -519,6 +558,13 @@ def test_nothing_of_training_works_without_tensorflow():
         (machine(network={"tried": {"a": "", "b": "x"}}), "models of TF-Hub", "partly", "is closed"),
         (machine(network={"tried": {"a": "x"}}), "models of TF-Hub", "partly", "Nothing can be downloaded"),
         (with_packages(onnx="1.19.0"), "export to ONNX", "yes", "is installed"),
+        (with_packages(tensorflow_addons="0.23.0"), "functions of tensorflow-addons", "yes", "is installed"),
+        (
+            machine(packages={"own": tuple(line for line in OWN if "addons" not in line)}),
+            "functions of tensorflow-addons",
+            "no",
+            "Nothing was published for this Python and this machine.",
+        ),
         (with_packages(without=("jupyterlab",)), "notebooks", "partly", "pip install jupyterlab"),
         (with_packages(without=("ipykernel",)), "notebooks", "no", "Jupyter is missing"),
         (with_packages(without=("jinja2",)), "new projects", "no", "jinja2 is missing"),

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tlkit.evaluation import (
     plot_confusion_matrix,
     plot_examples,
     plot_learning_curves,
+    plot_learning_rates,
     plot_most_wrong,
 )
 
@@ -44,6 +46,28 @@ def test_learning_curves_of_one_epoch_and_of_none():
 def test_the_learning_rate_is_shown_when_it_changes():
     figure = plot_learning_curves({"learning_rate": [0.1, 0.01], "loss": [1.0, 0.5]})
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["Loss", "Learning rate"]
+
+
+def rate_curve(losses, suggestion):
+    losses = np.asarray(losses, float)
+    rates = 10.0 ** np.arange(-5, len(losses) - 5)
+    return types.SimpleNamespace(rates=rates, losses=losses, smoothed_losses=losses - 0.1, suggestion=suggestion)
+
+
+def test_learning_rates_show_the_line_and_the_suggestion():
+    figure = plot_learning_rates(rate_curve([3, 3, 2, 1, 1000], 1e-3))
+    axes = figure.axes[0]
+    _, line, vertical, circle = axes.lines
+    np.testing.assert_allclose(line.get_ydata(), [2.9, 2.9, 1.9, 0.9, 999.9])
+    assert vertical.get_xdata()[0] == 1e-3 and circle.get_xydata().tolist() == [[1e-3, pytest.approx(1.9)]]
+    assert axes.get_xscale() == "log" and axes.get_ylim()[1] < 1000 and "suggested: 1.0e-03" in texts(figure)
+
+
+@pytest.mark.parametrize("losses", [[1, 2, 3], [1, 1, 1], [0.2, -0.5, -1], [1]])
+def test_learning_rates_without_a_suggestion(losses):
+    figure = plot_learning_rates(rate_curve(losses, None))
+    low, high = figure.axes[0].get_ylim()
+    assert low < high and "Loss by learning rate: it does not fall, so none is suggested" in texts(figure)
 
 
 def test_confusion_matrix_has_the_truth_in_rows():

@@ -16,7 +16,8 @@ import keras
 from tlkit.backbones import Backbone
 from tlkit.backbones.safety import trusting
 from tlkit.errors import UserError
-from tlkit.finetune.prepare import find_backbones
+from tlkit.finetune.groups import find_backbones
+from tlkit.finetune.layer_wise_rates import layerwise_rates_of
 
 
 def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: bool = False) -> keras.Model:
@@ -78,15 +79,25 @@ def _restore_training(model: keras.Model, path: pathlib.Path, config: dict[str, 
     everything = [len(backbone.stages) for backbone in backbones]
     num_saved = _num_optimizer_variables(path)
     for stages in (everything, opened):
-        model.compile(**keras.saving.deserialize_keras_object(config))
+        _compile(model, config)
         _open(backbones, stages)
-        model.optimizer.build(model.trainable_variables)
+        variables = model.trainable_variables
         _open(backbones, opened)
+        try:
+            model.optimizer.build(variables)
+        except UserError:  # layer-wise rates without a rule for some of these weights: it was built on others
+            continue
         if len(model.optimizer.variables) == num_saved:
             model.load_weights(path)
             return
     # Saved before its first step: there is no state, and `prepare_unfreezing` can still choose the weights.
+    _compile(model, config)
+
+
+def _compile(model: keras.Model, config: dict[str, Any]) -> None:
     model.compile(**keras.saving.deserialize_keras_object(config))
+    if (rates := layerwise_rates_of(model)) is not None:
+        rates.bind(model)
 
 
 def _open(backbones: list[Backbone], stages: list[int]) -> None:
@@ -98,10 +109,6 @@ def _num_optimizer_variables(path: pathlib.Path) -> int:
     """How many arrays of the optimizer a `.keras` file holds."""
     with zipfile.ZipFile(path) as archive:
         weights = io.BytesIO(archive.read("model.weights.h5"))
-    found: list[str] = []
     with h5py.File(weights) as file:
-        if "optimizer" in file:
-            file["optimizer"].visititems(
-                lambda name, item: found.append(name) if isinstance(item, h5py.Dataset) else None
-            )
-    return len(found)
+        # In mixed precision "optimizer/inner_optimizer" holds most of them a second time.
+        return len(file["optimizer/vars"]) if "optimizer/vars" in file else 0

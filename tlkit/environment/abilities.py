@@ -8,12 +8,16 @@ from typing import Literal
 from tlkit.environment.finding import Finding, show_bytes
 from tlkit.environment.keras_settings import backend_of
 from tlkit.environment.machine import Machine
-from tlkit.environment.packages import missing_of_extra, missing_packages
+from tlkit.environment.packages import missing_of_extra, missing_packages, wishes_of_extra
 
 _TENSOR_CORES = 7.0  # compute capability from which 16-bit numbers are faster: tensorflow.org/guide/mixed_precision
 _BFLOAT16 = 8.0  # and from which cards compute in bfloat16
 _NOT_SHOWN = ("dev", "gpu", "samples")  # extras for other people, or said elsewhere
-_EXTRAS = {"litert": "export to LiteRT (TFLite)", "onnx": "export to ONNX"}
+_EXTRAS = {
+    "addons": "functions of tensorflow-addons",
+    "litert": "export to LiteRT (TFLite)",
+    "onnx": "export to ONNX",
+}
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ def _exports(machine: Machine) -> list[Ability]:
         if missing:
             sentence = f"{', '.join(missing)} missing: `pip install 'tlkit[{extra}]'`"
             abilities.append(Ability(name, "no", sentence))
+        elif not wishes_of_extra(machine.packages, extra):
+            abilities.append(Ability(name, "no", "Nothing was published for this Python and this machine."))
         else:
             abilities.append(Ability(name, "yes", "All that it needs is installed."))
     return abilities

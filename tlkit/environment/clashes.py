@@ -7,7 +7,14 @@ from collections.abc import Callable
 from packaging.version import Version
 
 from tlkit.environment.finding import Finding
-from tlkit.environment.packages import Packages, install_command, own_wish, reverse_conflicts
+from tlkit.environment.packages import (
+    Packages,
+    install_command,
+    own_wish,
+    reverse_conflicts,
+    unmet_of_extra,
+    wishes_of_extra,
+)
 
 # Other builds of TensorFlow and Keras: each unpacks into the same folder, and removing one takes the other's files.
 # https://github.com/tensorflow/tensorflow/issues/18043
@@ -76,13 +83,20 @@ def _metal(packages: Packages) -> list[Finding]:
 def _addons(packages: Packages) -> list[Finding]:
     if "tensorflow-addons" not in packages.installed:
         return []
-    # The last release is of November 2023, before Keras 3; it also pins typeguard below 3.
-    # https://github.com/tensorflow/addons/issues/2819
-    meaning = "It is no longer developed and cannot be imported beside Keras 3. tlkit does not need it."
     found = packages.installed["tensorflow-addons"].version
-    if (typeguard := packages.installed.get("typeguard")) and Version(typeguard.version).major >= 3:
-        meaning += f" It also needs typeguard below 3 (found {typeguard.version})."
-    return [Finding("tensorflow-addons", found, "warning", meaning, ("pip uninstall -y tensorflow-addons",))]
+    remove = "pip uninstall -y tensorflow-addons"
+    # https://github.com/tensorflow/addons/issues/2865
+    meaning = "It is no longer developed and cannot be imported beside Keras 3"
+    if not wishes_of_extra(packages, "addons"):
+        return [Finding("tensorflow-addons", found, "warning", f"{meaning}. tlkit does not need it.", (remove,))]
+    meaning += ", but `from tlkit.addons import tfa` works, for its functions on tensors."
+    unmet = {item.name: item for item in unmet_of_extra(packages, "addons")}
+    if not unmet:
+        return [Finding("tensorflow-addons", found, "ok", meaning)]
+    wishes = " and ".join(f"{item.wanted} (found {item.version or 'none'})" for item in unmet.values())
+    meaning += f" That needs {wishes}; who does not use it can remove it."
+    install = install_command(item.wanted for item in unmet.values())
+    return [Finding("tensorflow-addons", found, "warning", meaning, (install, remove))]
 
 
 def _text(packages: Packages) -> list[Finding]:

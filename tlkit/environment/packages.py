@@ -172,11 +172,16 @@ def _walk(packages: Packages, start: Iterable[str], wanted_by: str, extras: Iter
     return walk
 
 
-def missing_of_extra(packages: Packages, extra: str) -> list[str]:
-    """What an extra of tlkit still wants, such as the CUDA libraries of `tlkit[gpu]`."""
+def unmet_of_extra(packages: Packages, extra: str) -> list[Unmet]:
+    """What an extra of tlkit wants, directly or not, beyond what tlkit does, and nothing installed meets."""
     base = {(unmet.name, unmet.wanted) for unmet in _walk(packages, packages.own or (), "tlkit").unmet}
     unmet = _walk(packages, packages.own or (), "tlkit", [extra]).unmet
-    return sorted({item.name for item in unmet if (item.name, item.wanted) not in base})
+    return [item for item in unmet if (item.name, item.wanted) not in base]
+
+
+def missing_of_extra(packages: Packages, extra: str) -> list[str]:
+    """What an extra of tlkit still wants, such as the CUDA libraries of `tlkit[gpu]`."""
+    return sorted({item.name for item in unmet_of_extra(packages, extra)})
 
 
 def wishes_of_extra(packages: Packages, extra: str) -> list[str]:

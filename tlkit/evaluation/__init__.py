@@ -7,6 +7,7 @@ from tlkit.evaluation.plot_class_scores import plot_class_scores
 from tlkit.evaluation.plot_confusion_matrix import plot_confusion_matrix
 from tlkit.evaluation.plot_images import plot_examples, plot_most_wrong
 from tlkit.evaluation.plot_learning_curves import plot_learning_curves
+from tlkit.evaluation.plot_learning_rates import plot_learning_rates
 
 __all__ = [
     "classification_metrics",
@@ -16,5 +17,6 @@ __all__ = [
     "plot_confusion_matrix",
     "plot_examples",
     "plot_learning_curves",
+    "plot_learning_rates",
     "plot_most_wrong",
 ]

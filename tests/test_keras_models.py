@@ -84,6 +84,7 @@ class TestByName:
         assert [stage.name for stage in backbone.stages] == [f"stride_{2**n}" for n in range(1, 6)]
         check_it_trains(backbone, 96, tmp_path)
 
+    @pytest.mark.slow
     def test_random_weights_are_seeded(self):
         first, second = (
             tlkit.load_backbone("keras:MobileNetV3Small", image_size=64, weights="random") for _ in range(2)
@@ -146,6 +147,7 @@ class TestByName:
         with pytest.raises(tlkit.UserError, match=sentence):
             tlkit.load_backbone("keras:MobileNetV2")
 
+    @pytest.mark.slow
     def test_the_size_that_it_was_trained_on(self):
         assert tlkit.load_backbone("keras:MobileNetV2", weights="random").native_shape == (224, 224, 3)
 

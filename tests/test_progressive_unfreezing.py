@@ -90,6 +90,7 @@ def test_opened_stages_move_and_frozen_ones_stay_bit_equal(image_model, data, de
         np.testing.assert_array_equal(after, before)
 
 
+@pytest.mark.slow
 def test_two_devices_train_as_one(image_model, data):
     losses = []
     for strategy in (None, choose_strategy("mirrored")):

@@ -46,6 +46,7 @@ def test_killed_in_each_stage(processes, uninterrupted, tmp_path):
     check_killed(processes, uninterrupted, tmp_path, 1, [(STEPS + 2, 0), (2 * STEPS + 2, 0), (2 * STEPS + 2, 0)])
 
 
+@pytest.mark.slow
 def test_killed_on_two_devices(processes, uninterrupted, tmp_path):
     check_killed(processes, uninterrupted, tmp_path, 2, [(2 * STEPS + 2, 0)])
 

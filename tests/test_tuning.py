@@ -34,6 +34,7 @@ def test_ranks_and_starts_with_the_defaults(tmp_path):
     assert trials[0].failure is None
 
 
+@pytest.mark.slow
 def test_direction(tmp_path):
     def run(settings, folder):
         return {"accuracy": settings["x"], "score_error": settings["x"]}
@@ -46,6 +47,7 @@ def test_direction(tmp_path):
     assert errors[-1].settings["x"] == 2.0
 
 
+@pytest.mark.slow
 def test_equal_seeds_draw_alike(tmp_path):
     # 0 as well, which KerasTuner itself takes for "no seed".
     def settings_of(folder, seed):
@@ -80,6 +82,7 @@ def test_goes_on_after_a_kill_and_extends(tmp_path, capsys):
     assert len(calls) == 13
 
 
+@pytest.mark.slow
 def test_failed_trials_are_recorded_and_the_search_goes_on(tmp_path, capsys):
     def run(settings, folder):
         if settings["x"] < 0:
@@ -103,6 +106,7 @@ def test_failed_trials_are_recorded_and_the_search_goes_on(tmp_path, capsys):
     assert tune(run, draw_x, **search) == trials  # the reasons outlive the process
 
 
+@pytest.mark.slow
 def test_all_fail(tmp_path):
     def run(settings, folder):
         raise UserError("The folder 'photos' is empty.")

@@ -110,6 +110,53 @@ def test_every_hostile_operation_is_refused(kind, place, tmp_path):
         tlkit.load_backbone(str(tmp_path))
 
 
+def model_with_saver(folder, operation, *, place="restore", in_object_graph=False):
+    """A SavedModel, as far as the scan reads it, whose saver calls a function that holds one operation."""
+    saved_model = saved_model_pb2.SavedModel()
+    meta_graph = saved_model.meta_graphs.add()
+    meta_graph.graph_def.library.function.add().signature.name = "saver"
+    meta_graph.graph_def.library.function[0].node_def.add(name="x", op=operation)
+    call = meta_graph.graph_def.node.add(name="call", op="StatefulPartitionedCall")
+    call.attr["f"].func.name = "saver"
+    if place == "restore":
+        meta_graph.saver_def.restore_op_name = "call"
+    else:
+        meta_graph.saver_def.save_tensor_name = "call:0"
+    if in_object_graph:
+        meta_graph.object_graph_def.concrete_functions["saver"].SetInParent()
+    (folder / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    return folder
+
+
+def test_a_saver_may_save_and_restore_and_nothing_else(tmp_path):
+    assert find_suspicious(model_with_saver(tmp_path, "RestoreV2")) == []
+    assert find_suspicious(model_with_saver(tmp_path, "SaveV2", place="save")) == []
+    assert find_suspicious(model_with_saver(tmp_path, "WriteFile")) == ["WriteFile in 'saver'"]
+    assert find_suspicious(model_with_saver(tmp_path, "EagerPyFunc", place="save")) == ["EagerPyFunc in 'saver'"]
+
+
+def test_what_is_called_a_saver_and_run_at_loading_is_scanned(tmp_path):
+    """The object graph names what initialises tables and restores custom objects: that is run."""
+    found = find_suspicious(model_with_saver(tmp_path, "SaveV2", place="save", in_object_graph=True))
+    assert found == ["SaveV2 in 'saver'"]
+
+
+@pytest.mark.parametrize("where", ["restore", "main op"])
+def test_saving_is_no_part_of_loading(where, tmp_path):
+    """In graphs of TensorFlow 1 the saver's operations stand beside the others; what restores is run at loading."""
+    saved_model = saved_model_pb2.SavedModel()
+    meta_graph = saved_model.meta_graphs.add()
+    meta_graph.graph_def.node.add(name="save", op="SaveV2")
+    meta_graph.graph_def.node.add(name="load", op="NoOp", input=["^save"])
+    meta_graph.saver_def.save_tensor_name = "save:0"
+    if where == "restore":
+        meta_graph.saver_def.restore_op_name = "load"
+    else:
+        meta_graph.collection_def["saved_model_main_op"].node_list.value.append("load")
+    (tmp_path / "saved_model.pb").write_bytes(saved_model.SerializeToString())
+    assert find_suspicious(tmp_path) == ["SaveV2"]
+
+
 def test_trust_loads_it(tmp_path):
     save_hostile(write_file, tmp_path)
     backbone = tlkit.load_backbone(str(tmp_path / "model"), trust=True)

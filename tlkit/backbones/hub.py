@@ -45,17 +45,16 @@ def resolve(handle: str) -> pathlib.Path:
     """
     _check(handle)
     folder = hub_folder(handle)
-    if folder.is_dir() and not holds_model(folder) and not (folder / "tfhub_module.pb").is_file():
-        # Cleaners of temporary folders take the files and leave the folder, which would be found for ever
-        # (https://github.com/tensorflow/hub/issues/896).
-        shutil.rmtree(folder)
     hub = _import_hub()
     try:
+        if folder.is_dir() and not holds_model(folder) and not (folder / "tfhub_module.pb").is_file():
+            # Cleaners of temporary folders take the files and leave the folder, which would be found for ever
+            # (https://github.com/tensorflow/hub/issues/896).
+            shutil.rmtree(folder)
         with _patience():
-            resolved = pathlib.Path(hub.resolve(handle))
+            return pathlib.Path(hub.resolve(handle))
     except Exception as error:
         raise _unreachable(handle, folder, error) from error
-    return resolved
 
 
 def _check(handle: str) -> None:

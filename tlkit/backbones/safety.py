@@ -93,9 +93,9 @@ def find_suspicious(folder: pathlib.Path) -> list[str]:
         saver_nodes = _saver_nodes(meta_graph)
         found += _suspicious([node for node in meta_graph.graph_def.node if node.name not in saver_nodes])
         for name, function in functions.items():
-            if name not in savers:
-                arguments = {argument.name for argument in function.signature.input_arg}
-                found += [f"{op} in '{name}'" for op in _suspicious(function.node_def, arguments)]
+            nodes = [node for node in function.node_def if not (name in savers and node.op in _SAVER)]
+            arguments = {argument.name for argument in function.signature.input_arg}
+            found += [f"{op} in '{name}'" for op in _suspicious(nodes, arguments)]
         for asset in meta_graph.asset_file_def:
             path = pathlib.PurePosixPath(asset.filename)
             if path.is_absolute() or ".." in path.parts:
@@ -131,11 +131,15 @@ def _saver_nodes(meta_graph: Any) -> set[str]:
         return found
 
     saver = meta_graph.saver_def
-    saving = upstream([saver.save_tensor_name, saver.restore_op_name])
-    computing = upstream(
-        output.name for signature in meta_graph.signature_def.values() for output in signature.outputs.values()
+    saving, restoring = upstream([saver.save_tensor_name]), upstream([saver.restore_op_name])
+    # Loading runs what restores, initialises or computes; only what saves is never run.
+    running = restoring | upstream(
+        [output.name for signature in meta_graph.signature_def.values() for output in signature.outputs.values()]
+        + [name for collection in meta_graph.collection_def.values() for name in collection.node_list.value]
     )
-    return {name for name in saving - computing if nodes[name].op in _SAVER}
+    return {name for name in saving - running if nodes[name].op in _SAVER} | {
+        name for name in restoring if nodes[name].op == "RestoreV2"
+    }
 
 
 def _saver_functions(meta_graph: Any, functions: dict[str, Any]) -> set[str]:
@@ -153,7 +157,8 @@ def _saver_functions(meta_graph: Any, functions: dict[str, Any]) -> set[str]:
     callers = [node for name, function in functions.items() if name not in names for node in function.node_def]
     callers += [node for node in meta_graph.graph_def.node if node.name not in entries]
     shared = {attribute.func.name for node in callers for attribute in node.attr.values()}
-    return names - shared
+    # Nor may the object graph refer to them, as it does to what initialises a table when the model is loaded.
+    return names - shared - set(meta_graph.object_graph_def.concrete_functions)
 
 
 def _refuse(found: list[str], where: str) -> None:

@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 DEMO := build/demo
 BIN := $(abspath $(VENV))/bin
+# A process for each core, though no more than memory is sure to hold (about 2 GB each).
+PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
@@ -27,13 +29,13 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 	@echo "Pictures of each: $(DEMO)/textures/runs/*/{learning_curves,confusion_matrix,most_wrong}.png"
 
 test: $(READY) ## Run the tests that are not slow (under 10 minutes on two cores)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(READY) ## Run the slow tests
-	$(BIN)/python -m pytest -m "slow and not gpu"
+	$(PYTEST) -m "slow and not gpu"
 
 test-all: $(READY) ## Run every test that needs no graphics card (under 45 minutes)
-	$(BIN)/python -m pytest -m "not gpu"
+	$(PYTEST) -m "not gpu"
 
 test-gpu: $(READY) ## Run the tests for a graphics card
 	TLKIT_TEST_GPU=1 $(BIN)/python -m pytest -m gpu

@@ -1,4 +1,4 @@
-"""One table: every public layer, callback, optimizer and schedule keeps what Keras promises of its own.
+"""One table: every public layer, loss, callback, optimizer and schedule keeps what Keras promises of its own.
 
 Config round trip, `.keras` reload, `tf.function`, XLA, mixed precision and two devices, for each row.
 """
@@ -15,6 +15,7 @@ import tensorflow as tf
 import tlkit
 import tlkit.backbones
 import tlkit.callbacks
+import tlkit.domain
 import tlkit.finetune
 from tlkit.distribution import choose_strategy
 
@@ -22,33 +23,56 @@ from tlkit.distribution import choose_strategy
 @dataclasses.dataclass(frozen=True)
 class Row:
     make: Callable  # folder of a small image model -> the object
-    input_shape: tuple[int, ...] = (32, 32, 3)
+    inputs: tuple[tuple[int, ...], ...] = ((32, 32, 3),)  # shapes without the batch
+    float32: bool = False  # whether the output stays in float32 in mixed precision
 
 
-LAYERS = {"Backbone": Row(lambda folder: tlkit.load_backbone(str(folder)))}
+PAIR = ((6,), (3,))  # features and class probabilities
+LAYERS = {
+    "Backbone": Row(lambda folder: tlkit.load_backbone(str(folder))),
+    "DomainDiscriminator": Row(lambda _: tlkit.domain.DomainDiscriminator((8,), dropout=0.5), ((6,),), float32=True),
+    "EntropyConditioning": Row(lambda _: tlkit.domain.EntropyConditioning(), ((1,), (3,))),
+    "GradientReversal": Row(lambda _: tlkit.domain.GradientReversal(0.5), ((6,),)),
+    "GradientScaling": Row(lambda _: tlkit.domain.GradientScaling(0.5), ((6,),)),
+    "MultilinearMap": Row(lambda _: tlkit.domain.MultilinearMap(), PAIR),
+    "RandomizedMultilinearMap": Row(lambda _: tlkit.domain.RandomizedMultilinearMap(16, seed=0), PAIR),
+}
+LOSSES = {  # the loss, and the columns of the output that it takes
+    "CorrelationAlignment": (lambda: tlkit.domain.CorrelationAlignment(), 4),
+    "DomainLoss": (lambda: tlkit.domain.DomainLoss(), 1),
+    "MaximumMeanDiscrepancy": (lambda: tlkit.domain.MaximumMeanDiscrepancy("linear", estimator="biased"), 4),
+    "MinimumClassConfusion": (lambda: tlkit.domain.MinimumClassConfusion(1.5), 3),
+}
 CALLBACKS = {
     "ProgressiveUnfreezing": Row(lambda _: tlkit.callbacks.ProgressiveUnfreezing(verbose=0)),
     "ExactResume": Row(lambda folder: tlkit.callbacks.ExactResume(folder.with_name("resume"))),
     "LearningRateLogger": Row(lambda _: tlkit.callbacks.LearningRateLogger()),
+    "AdaptationRamp": Row(lambda _: tlkit.callbacks.AdaptationRamp()),
+    "AdaptationScores": Row(lambda _: tlkit.domain.AdaptationScores((FEATURES, np.arange(32) % 2), FEATURES)),
+    "DiscriminatorWatch": Row(lambda _: tlkit.callbacks.DiscriminatorWatch(two_domains(), rows=32, verbose=0)),
 }
+ON_TWO_DOMAINS = ("AdaptationRamp", "AdaptationScores", "DiscriminatorWatch")
+FEATURES = np.random.default_rng(0).normal(size=(32, 4)).astype("float32")
 # model with the layers "low" and "top" -> the optimizer, or one that follows the schedule
 OPTIMIZERS = {
     "LayerwiseLearningRates": lambda model: tlkit.finetune.LayerwiseLearningRates(
         keras.optimizers.AdamW(0.01), model, layer_decay=0.5, groups=[["low"]]
     ),
+    "InversePowerDecay": lambda _: keras.optimizers.Adam(tlkit.finetune.InversePowerDecay(0.01, total_steps=8)),
     "OneCycle": lambda _: keras.optimizers.Adam(tlkit.finetune.OneCycle(0.01, total_steps=8)),
     "SlantedTriangular": lambda _: keras.optimizers.Adam(tlkit.finetune.SlantedTriangular(0.01, total_steps=8)),
 }
 
 
 def test_every_public_name_is_in_the_table():
-    modules = (tlkit.backbones, tlkit.callbacks, tlkit.finetune)
+    modules = (tlkit.backbones, tlkit.callbacks, tlkit.domain, tlkit.finetune)
     classes = [c for c in (getattr(m, name) for m in modules for name in m.__all__) if isinstance(c, type)]
 
     def public(*kinds):
         return {c.__name__ for c in classes if issubclass(c, kinds)}
 
     assert public(keras.layers.Layer) == set(LAYERS)
+    assert public(keras.losses.Loss) == set(LOSSES)
     assert public(keras.callbacks.Callback) == set(CALLBACKS)
     assert public(keras.optimizers.Optimizer, keras.optimizers.schedules.LearningRateSchedule) == set(OPTIMIZERS)
 
@@ -59,11 +83,19 @@ def row(request):
 
 
 def batch(row):
-    return np.random.default_rng(0).uniform(size=(4, *row.input_shape)).astype("float32")
+    arrays = [np.random.default_rng(0).uniform(size=(4, *shape)).astype("float32") for shape in row.inputs]
+    return arrays if len(arrays) > 1 else arrays[0]
+
+
+def model_of(layer, row):
+    inputs = [keras.Input(shape) for shape in row.inputs]
+    inputs = inputs if len(inputs) > 1 else inputs[0]
+    return keras.Model(inputs, layer(inputs))
 
 
 def test_config_round_trip(row, image_model):
     layer, x = row.make(image_model), batch(row)
+    layer(x)
     again = type(layer).from_config(layer.get_config())
     again(x)
     again.set_weights(layer.get_weights())
@@ -72,8 +104,7 @@ def test_config_round_trip(row, image_model):
 
 
 def test_keras_file(row, image_model, tmp_path):
-    inputs = keras.Input(row.input_shape)
-    model = keras.Model(inputs, row.make(image_model)(inputs))
+    model = model_of(row.make(image_model), row)
     model.save(tmp_path / "model.keras")
     np.testing.assert_array_equal(tlkit.load_model(tmp_path / "model.keras")(batch(row)), model(batch(row)))
 
@@ -88,39 +119,120 @@ def test_function(row, image_model, jit_compile):
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_mixed_precision(row, image_model, policy):
-    expected = row.make(image_model)(batch(row))
+    reference = row.make(image_model)
+    expected = reference(batch(row))
     keras.mixed_precision.set_global_policy(policy)
-    actual = row.make(image_model)(batch(row))
-    assert actual.dtype == policy.removeprefix("mixed_")
-    # bfloat16 keeps 8 bits: one part in 256.
-    np.testing.assert_allclose(tf.cast(actual, tf.float32), expected, rtol=1 / 128, atol=1e-3)
+    layer = row.make(image_model)
+    layer(batch(row))
+    layer.set_weights(reference.get_weights())
+    actual = layer(batch(row))
+    assert actual.dtype == ("float32" if row.float32 else policy.removeprefix("mixed_"))
+    # bfloat16 keeps 8 bits, one part in 256; where terms cancel, of the terms.
+    np.testing.assert_allclose(tf.cast(actual, tf.float32), expected, rtol=1 / 128, atol=1 / 256)
 
 
 def test_two_devices(row, image_model):
     strategy = choose_strategy("mirrored")
-    expected = row.make(image_model)(batch(row))
+    reference = row.make(image_model)
+    expected = reference(batch(row))
     with strategy.scope():
-        inputs = keras.Input(row.input_shape)
-        model = keras.Model(inputs, row.make(image_model)(inputs))
+        layer = row.make(image_model)
+        model = model_of(layer, row)
+        layer.set_weights(reference.get_weights())
     np.testing.assert_allclose(model.predict(batch(row), batch_size=4, verbose=0), expected, atol=1e-5)
+
+
+@pytest.fixture(params=LOSSES)
+def loss(request):
+    make, columns = LOSSES[request.param]
+    domain = np.tile([[0.0], [1.0]], (6, 1)).astype("float32")
+    output = np.random.default_rng(0).normal(size=(12, columns)).astype("float32")
+    return make, domain, output
+
+
+def test_loss_config_round_trip(loss):
+    make, domain, output = loss
+    again = type(make()).from_config(make().get_config())
+    assert again.get_config() == make().get_config()
+    assert keras.losses.deserialize(keras.losses.serialize(make())).get_config() == make().get_config()
+    np.testing.assert_array_equal(again(domain, output), make()(domain, output))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_loss_as_a_function(loss, jit_compile):
+    make, domain, output = loss
+    actual = tf.function(make(), jit_compile=jit_compile)(domain, output)
+    np.testing.assert_allclose(actual, make()(domain, output), rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_loss_of_a_half_precision_output_is_computed_in_float32(loss, dtype):
+    make, domain, output = loss
+    keras.mixed_precision.set_global_policy(f"mixed_{dtype}")
+    half = tf.cast(output, dtype)
+    actual = make()(domain, half)
+    assert actual.dtype == tf.float32
+    np.testing.assert_array_equal(actual, make()(domain, tf.cast(half, tf.float32)))
+
+
+def model_with(make, output, strategy=None):
+    with (strategy or tf.distribute.get_strategy()).scope():
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((3,))
+        model = keras.Model(inputs, keras.layers.Dense(output.shape[1], dtype="float32")(inputs))
+        model.compile(keras.optimizers.SGD(0.1), make())
+    return model
+
+
+def test_loss_comes_back_from_a_keras_file_to_train_on(loss, tmp_path):
+    make, domain, output = loss
+    x = np.random.default_rng(1).normal(size=(12, 3)).astype("float32")
+    model = model_with(make, output)
+    model.train_on_batch(x, domain)
+    model.save(tmp_path / "model.keras")
+    assert tlkit.load_model(tmp_path / "model.keras").train_on_batch(x, domain) == model.train_on_batch(x, domain)
+
+
+def test_loss_on_two_devices_is_the_mean_of_both(loss):
+    make, domain, output = loss
+    x = np.random.default_rng(1).normal(size=(12, 3)).astype("float32")
+    model = model_with(make, output)
+    halves = [float(make()(domain[part], model(x[part]))) for part in (slice(0, 6), slice(6, 12))]
+    two = model_with(make, output, choose_strategy("mirrored"))
+    data = tf.data.Dataset.from_tensors((x, domain))
+    history = two.fit(data, shuffle=False, verbose=0).history
+    np.testing.assert_allclose(history["loss"], [np.mean(halves)], rtol=1e-5)
+
+
+def regression_on_images(folder):
+    inputs = keras.Input((32, 32, 3))
+    model = keras.Model(inputs, keras.layers.Dense(1)(tlkit.load_backbone(str(folder))(inputs)))
+    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    return model, tf.data.Dataset.from_tensors((np.ones((4, 32, 32, 3)), np.ones((4, 1))))
+
+
+def adapting_model():
+    inputs = keras.Input((4,))
+    encoder = keras.Model(inputs, keras.layers.Dense(6, activation="relu")(inputs))
+    model = tlkit.domain.build_dann(encoder, 2, discriminator=tlkit.domain.DomainDiscriminator((8,)))
+    loss = {"label": "sparse_categorical_crossentropy", "domain": tlkit.domain.DomainLoss()}
+    model.compile(keras.optimizers.SGD(0.01), loss)
+    return model
+
+
+def two_domains():
+    targets = {"label": np.arange(32) // 2 % 2, "domain": np.tile([[0.0], [1.0]], (16, 1))}
+    weights = {"label": np.tile([2.0, 0.0], 16), "domain": np.ones(32)}
+    return tf.data.Dataset.from_tensor_slices((FEATURES, targets, weights)).batch(16)
 
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_callbacks_can_be_copied_and_used_twice(name, image_model):
     callback = copy.deepcopy(CALLBACKS[name].make(image_model))
-    inputs = keras.Input((32, 32, 3))
-    model = keras.Model(inputs, keras.layers.Dense(1)(tlkit.load_backbone(str(image_model))(inputs)))
-    model.compile(keras.optimizers.SGD(1e-4), "mse")
+    model, data = (adapting_model(), two_domains()) if name in ON_TWO_DOMAINS else regression_on_images(image_model)
     for _ in range(2):
         first = getattr(callback, "initial_epoch", 0)
-        history = model.fit(
-            np.ones((4, 32, 32, 3)),
-            np.ones((4, 1)),
-            initial_epoch=first,
-            epochs=first + 2,
-            verbose=0,
-            callbacks=[callback],
-        )
+        history = model.fit(data, initial_epoch=first, epochs=first + 2, shuffle=False, verbose=0, callbacks=[callback])
         assert np.isfinite(history.history["loss"]).all()
 
 

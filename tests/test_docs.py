@@ -89,9 +89,17 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     blocks = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     assert blocks
     photos = np.random.default_rng(0).uniform(size=(8, 128, 128, 3)).astype("float32")
+    inputs = keras.Input((128, 128, 3))
+    names = {
+        "photos": photos,
+        "labels": np.arange(8),
+        "encoder": keras.Model(inputs, keras.layers.GlobalAveragePooling2D()(inputs)),
+        "labelled": tf.data.Dataset.from_tensor_slices((photos, np.arange(8))),
+        "unlabelled": tf.data.Dataset.from_tensor_slices(photos[::-1]),
+    }
     for block in blocks:
-        names = {"photos": photos, "labels": np.arange(8)}
         exec(compile(block, "README.md", "exec"), names)
+    assert names["classifier"].predict(photos, verbose=0).shape == (8, 10)
     opened = tlkit.load_model("model.keras").get_layer("backbone").stages
     assert [stage.is_open for stage in opened] == [False, False, False, True, True]
 

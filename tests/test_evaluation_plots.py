@@ -170,3 +170,20 @@ def test_figures_show_themselves_in_notebooks_without_pyplot():
         "png = plot({'loss': [1.0]})._repr_png_(); print(png[1:4], 'matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "b'PNG' False\n"
+
+
+def test_the_rates_of_groups_share_one_panel():
+    history = {
+        "loss": [2.0, 1.0, 0.5],
+        "learning_rate": [0.1, 0.1, 0.01],
+        "learning_rate/stride_2": [0.0, 0.0, 0.0],
+        "learning_rate/stride_4": [0.0, 0.0, 0.0025],
+        "learning_rate/stride_8": [0.0, 0.05, 0.005],
+        "learning_rate/head": [0.1, 0.1, 0.01],
+    }
+    loss, rates = plot_learning_curves(history).axes
+    assert loss.get_title(loc="left") == "Loss" and rates.get_title(loc="left") == "Learning rate"
+    assert [text.get_text() for text in rates.get_legend().get_texts()] == ["head", "stride 8", "stride 4"]
+    lines = {line.get_label(): line.get_ydata() for line in rates.get_lines()}
+    np.testing.assert_array_equal(lines["stride 4"], [np.nan, np.nan, 0.0025])
+    assert rates.get_yscale() == "log"

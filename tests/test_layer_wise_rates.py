@@ -217,6 +217,13 @@ def test_the_logs_of_a_plain_optimizer():
     assert {key for key in history if "rate" in key} == {"learning_rate"}
 
 
+def test_the_logs_without_groups():
+    model = small_model()
+    model.compile(LayerwiseLearningRates(keras.optimizers.SGD(0.5), model, layer_decay=0.5, groups=GROUPS), "mse")
+    history = model.fit(X, Y, verbose=0, callbacks=[LearningRateLogger(groups=False)]).history
+    assert {key for key in history if "rate" in key} == {"learning_rate"}
+
+
 # In `fit`, with what Keras does around an optimizer
 
 

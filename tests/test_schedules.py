@@ -7,7 +7,7 @@ import tensorflow as tf
 
 import tlkit
 import tlkit.finetune
-from tlkit.finetune import OneCycle, SlantedTriangular
+from tlkit.finetune import InversePowerDecay, OneCycle, SlantedTriangular
 
 
 def rates(schedule, steps):
@@ -66,7 +66,29 @@ def test_keras_has_cosine_with_warm_up():
     assert rates(cosine, [0, 2, 4, 8, 12, 99]) == pytest.approx([0, 0.5, 1, 0.55, 0.1, 0.1])
 
 
-SCHEDULES = [SlantedTriangular(0.5, 8, cut_fraction=0.25), OneCycle(0.5, 8, initial_divisor=3)]
+def test_inverse_power_decay_of_dann_section_5_2_2():
+    # mu_p = .01 / (1 + 10 p)^.75: (1 + 10 * .1)^.75 = 2^.75 = 1.681793, (1 + 10 * .3)^.75 = 4^.75 = 2.828427.
+    schedule = InversePowerDecay(0.01, 10)
+    assert rates(schedule, [0, 1, 3]) == pytest.approx([0.01, 0.01 / 1.681793, 0.01 / 2.828427], rel=1e-6)
+    # 11^.75 = 6.040105 at the end, and from there on.
+    assert rates(schedule, [10, 11, 999]) == pytest.approx([0.01 / 6.040105] * 3, rel=1e-6)
+
+
+def test_inverse_power_decay_is_caffe_s_inv_and_keras_inverse_time():
+    # TLlib: lr (1 + gamma t)^-.75 with gamma = .001 is alpha = 10 in 10,000 steps.
+    schedule = InversePowerDecay(0.02, 10_000)
+    for step in (0, 17, 2500, 9999):
+        assert float(schedule(step)) == pytest.approx(0.02 * (1 + 0.001 * step) ** -0.75, rel=1e-6)
+    keras_s = keras.optimizers.schedules.InverseTimeDecay(0.02, decay_steps=50, decay_rate=3.0)
+    ours = InversePowerDecay(0.02, 50, alpha=3, power=1)
+    assert rates(ours, range(51)) == pytest.approx(rates(keras_s, range(51)), rel=1e-6)
+
+
+SCHEDULES = [
+    SlantedTriangular(0.5, 8, cut_fraction=0.25),
+    OneCycle(0.5, 8, initial_divisor=3),
+    InversePowerDecay(0.5, 8, alpha=3),
+]
 
 
 def test_every_public_schedule_is_here():
@@ -125,6 +147,10 @@ def test_fit_uses_the_rate_and_a_keras_file_keeps_it(schedule, tmp_path):
         (lambda: SlantedTriangular(1.0, 10.5), r"Expected a whole number, .* total_steps=10.5"),
         (lambda: SlantedTriangular(1.0, 10, cut_fraction=1), r"`cut_fraction` .* between 0 and 1"),
         (lambda: OneCycle(1.0, 10, warmup_fraction=0), r"`warmup_fraction` .* between 0 and 1"),
+        (lambda: InversePowerDecay(0, 10), r"InversePowerDecay: `initial_learning_rate` .* initial_learning_rate=0"),
+        (lambda: InversePowerDecay(1.0, 1), r"InversePowerDecay: `total_steps` .* total_steps=1"),
+        (lambda: InversePowerDecay(1.0, 10, alpha=0), r"`alpha` lets the rate fall. Expected a number above 0"),
+        (lambda: InversePowerDecay(1.0, 10, power=-1), r"`power` lets the rate fall. .* power=-1"),
         (lambda: SlantedTriangular(1.0, 10, ratio=0.5), r"`ratio` .* Expected at least 1"),
         (lambda: OneCycle(1.0, 10, final_divisor=0), r"OneCycle: `final_divisor` .* final_divisor=0"),
     ],

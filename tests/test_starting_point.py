@@ -193,13 +193,26 @@ def test_called_again_it_replaces_what_it_added():
 
 
 def test_keras_has_orthogonality_for_heads():
-    # Why there is none here. Rows (3, 4) and (4, 3) of length 5: cosine 24 / 25; both pairs count, half of 2 * .96.
-    regularizer = keras.regularizers.OrthogonalRegularizer(factor=1.0, mode="rows")
-    assert float(regularizer(np.array([[3.0, 4.0], [4.0, 3.0]], "float32"))) == pytest.approx(0.96)
-    head = keras.layers.Dense(2, kernel_regularizer=regularizer, name="new")
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="old"), head])
+    """Why there is none here: factor * mean of |cos| over all pairs of columns."""
+    regularizer = keras.regularizers.OrthogonalRegularizer(factor=0.5, mode="columns")
+    # Columns (2, 0), (0, 3) and (3, 4): |cos| is 0, 3 / 5 and 4 / 5 for the three pairs.
+    kernel = tf.constant([[2.0, 0, 3], [0, 3, 4]])
+    assert float(regularizer(kernel)) == pytest.approx(0.5 * (0 + 3 / 5 + 4 / 5) / 3)
+    head = keras.layers.Dense(2, use_bias=False, kernel_regularizer=regularizer, name="new")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3, name="old"), head])
     add_starting_point_penalty(model, beta=0.0, shared=["old"])
     assert len(model.losses) == 3  # kernel and bias of "old", kernel of the head
+
+    def cosine():
+        first, second = head.kernel.numpy().T
+        return abs(first @ second) / np.linalg.norm(first) / np.linalg.norm(second)
+
+    head.set_weights([np.array([[1.0, 1], [1, 2], [0, 1]])])
+    assert cosine() == pytest.approx(3 / np.sqrt(2 * 6))
+    assert float(sum(model.losses)) == pytest.approx(0.5 * 3 / np.sqrt(2 * 6))  # nothing has moved from its start yet
+    model.compile(keras.optimizers.SGD(0.1), "mse")
+    model.fit(np.zeros((8, 3)), np.zeros((8, 2)), batch_size=1, epochs=20, verbose=0)  # no gradient but the penalty's
+    assert cosine() < 0.05
 
 
 def regularized_head():

@@ -203,6 +203,7 @@ COMMANDS = """
     command("train", "--data", "nowhere", code=1)
     command("train", "--stages_to_open", "9", "--epochs", "80", code=1)
     command("train", "--monitor", "val_pr_auc", code=1)
+    command("train", "--find_learning_rate")
     short = "--epochs 2 --head_epochs 1 --stages_to_open 1 --batch_size 8".split()
     command("train", *short, "--image_size", "96", "--precision", "mixed_bfloat16", "--strategy", "one-device")
     command("train", *short, "--weights", "random", "--rotation", "0", "--horizontal_flip", "false")
@@ -225,7 +226,9 @@ COMMANDS = """
 def run_commands(project, commands, photos):
     """Run commands one after the other in one process: (what each said, the errors)."""
     script = textwrap.dedent(COMMAND) + textwrap.dedent(commands).replace("PHOTOS", str(photos))
-    script = script.replace("RUNS()", "sorted(p.name for p in __import__('pathlib').Path('runs').iterdir())")
+    script = script.replace(
+        "RUNS()", "sorted(p.parent.name for p in __import__('pathlib').Path('runs').glob('*/config.json'))"
+    )
     (project.parent / "commands.py").write_text(script, encoding="utf-8")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
@@ -250,7 +253,10 @@ def test_every_command_works(template, photos, tmp_path):
     assert "'onnx' has no quantize='int8'. Expected it for 'litert' only." in errors[5]
     assert "holds a search with other settings" in errors[6]
     assert len(errors) == 7
-    runs = sorted((project / "runs").iterdir())
+    rates = next(part for command, part in said.items() if command == "train --find_learning_rate")
+    assert re.search(r"--learning_rate [1-9]\.[0-9]e-0[1-6]", rates)
+    assert (project / "runs" / "learning_rates.png").stat().st_size > 10_000
+    runs = sorted(path for path in (project / "runs").iterdir() if path.is_dir())
     assert len(runs) == 3  # a mistake leaves none behind
     for folder in runs:
         assert {file.name for file in folder.iterdir()} >= {
@@ -277,6 +283,34 @@ def test_every_command_works(template, photos, tmp_path):
     assert 0 <= best["dropout"] <= 0.6
     assert json.loads((runs[2] / "config.json").read_text())["dropout"] == best["dropout"]
     assert not list((project / "search").rglob("model.keras"))  # a night's search would fill the disk
+
+
+@pytest.mark.slow
+def test_a_killed_training_goes_on_and_ends_in_the_same_weights(template, photos, tmp_path):
+    import tlkit
+
+    project = generate(template, tmp_path, data=photos)
+    command = [sys.executable, "-m", "flowers.train", "--epochs", "4", "--head_epochs", "1", "--epochs_per_stage", "1"]
+    with subprocess.Popen(
+        command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as process:
+        for line in process.stdout:
+            if line.startswith("Epoch 4/"):  # the last stage has been opened
+                process.kill()
+    (killed,) = (project / "runs").iterdir()
+    assert (killed / "state").is_dir()
+
+    said = run(command[1:], project)
+    assert f"Going on with the interrupted training in {killed}; --fresh begins anew." in said
+    assert "3 epochs are done" in said and "Epoch 3/" not in said
+    said = run([*command[1:], "--fresh"], project)
+    assert "Epoch 1/" in said
+    first, second = sorted((project / "runs").iterdir())
+    assert first == killed and not (first / "state").exists()
+    assert (first / "history.csv").read_text() == (second / "history.csv").read_text()
+    models = [tlkit.load_model(folder / "model.keras", compile=False) for folder in (first, second)]
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def make_table(folder):

@@ -340,7 +340,9 @@ def test_arguments(arguments, sentence):
 
 
 def test_a_schedule_that_is_longer_than_training(data):
-    with pytest.warns(UserWarning, match="opens stages in epoch 6, but training ends after 3: they stay closed"):
+    with pytest.warns(
+        UserWarning, match="opens stages in epoch 6, but the training ends after 3 epochs, so that they stay closed"
+    ):
         fit(build(), data, [ProgressiveUnfreezing(groups=GROUPS, schedule={0: 1, 5: 2}, verbose=0)], epochs=3)
 
 

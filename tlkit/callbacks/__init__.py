@@ -1,7 +1,16 @@
 """Keras callbacks, one public class a file."""
 
+from tlkit.callbacks.adaptation_ramp import AdaptationRamp
+from tlkit.callbacks.discriminator_watch import DiscriminatorWatch, Verdict
 from tlkit.callbacks.exact_resume import ExactResume
 from tlkit.callbacks.learning_rate_logger import LearningRateLogger
 from tlkit.callbacks.progressive_unfreezing import ProgressiveUnfreezing
 
-__all__ = ["ExactResume", "LearningRateLogger", "ProgressiveUnfreezing"]
+__all__ = [
+    "AdaptationRamp",
+    "DiscriminatorWatch",
+    "ExactResume",
+    "LearningRateLogger",
+    "ProgressiveUnfreezing",
+    "Verdict",
+]

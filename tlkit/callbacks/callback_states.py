@@ -1,9 +1,8 @@
-"""The states of the callbacks beside `ExactResume`: where each keeps its own, and who calls whom."""
+"""The states of the callbacks beside `ExactResume`: where each keeps its own."""
 
 from __future__ import annotations
 
 import pathlib
-import types
 import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -34,19 +33,6 @@ _STATELESS = (
 _OF_FIT = (keras.callbacks.History, keras.callbacks.ProgbarLogger)
 
 
-def neighbours(callback: keras.callbacks.Callback, frame: types.FrameType | None) -> list[Any] | None:
-    """The callbacks of the running `fit` that a callback takes part in, itself included; None outside of one.
-
-    Keras tells a callback nothing of the others, so the list that calls it is looked up among those who are calling.
-    """
-    while frame is not None:
-        for value in frame.f_locals.values():
-            if isinstance(value, keras.callbacks.CallbackList) and any(c is callback for c in value.callbacks):
-                return list(value.callbacks)
-        frame = frame.f_back
-    return None
-
-
 def check_order(callback: keras.callbacks.Callback, callbacks: Sequence[Any]) -> list[Any]:
     """Those whose states are kept.
 
@@ -54,20 +40,20 @@ def check_order(callback: keras.callbacks.Callback, callbacks: Sequence[Any]) ->
         UserError: When one comes after `callback`, or a second one resumes the training.
     """
     place = next(i for i, other in enumerate(callbacks) if other is callback)
+    resuming = (keras.callbacks.BackupAndRestore, type(callback))
+    rivals = [other for other in callbacks if other is not callback and isinstance(other, resuming)]
+    if rivals:
+        raise UserError(
+            f"ExactResume: {type(rivals[0]).__name__} resumes the training as well. Expected one callback that does. "
+            f"Leave out the other."
+        )
     later = [type(other).__name__ for other in callbacks[place + 1 :] if not isinstance(other, _OF_FIT)]
     if later:
         raise UserError(
             f"ExactResume: {later[0]} comes after it, so its state would be saved before it has seen the epoch. "
             f"Expected ExactResume last. Put it at the end of `callbacks`."
         )
-    others = [other for other in callbacks[:place] if not isinstance(other, _OF_FIT)]
-    rivals = [other for other in others if isinstance(other, (keras.callbacks.BackupAndRestore, type(callback)))]
-    if rivals:
-        raise UserError(
-            f"ExactResume: {type(rivals[0]).__name__} resumes the training as well. Expected one that does. Take out "
-            f"the other."
-        )
-    return others
+    return [other for other in callbacks[:place] if not isinstance(other, _OF_FIT)]
 
 
 def warn_of_unknown(callbacks: Iterable[Any]) -> None:

@@ -17,11 +17,11 @@ from tlkit.callbacks.callback_states import (
     check_order,
     check_same_callbacks,
     enter_swapped_weights,
-    neighbours,
     restore_callbacks,
     warn_of_unknown,
 )
 from tlkit.callbacks.checkpoint_folder import delete_checkpoints, read_newest_checkpoint, write_checkpoint
+from tlkit.callbacks.neighbours import neighbours
 from tlkit.callbacks.run_description import RATE, check_same_run, describe_run
 from tlkit.callbacks.termination import TerminationNotice
 from tlkit.callbacks.training_state import build_optimizer, capture_training, restore_training

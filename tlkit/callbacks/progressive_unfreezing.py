@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,13 +10,21 @@ import keras
 import numpy as np
 
 from tlkit.backbones import Backbone
+from tlkit.callbacks.neighbours import neighbours
 from tlkit.errors import UserError
 from tlkit.finetune.best_epoch import BestEpoch
 from tlkit.finetune.groups import BackboneStages, LayerGroups, find_backbones
 from tlkit.finetune.movement import relative_movement, values_of
 from tlkit.finetune.prepare import prepare_unfreezing
 from tlkit.finetune.rate_ramp import RateRamp, number
-from tlkit.finetune.unfreezing_checks import check_number, check_optimizer, checked_schedule
+from tlkit.finetune.unfreezing_checks import (
+    check_neighbours,
+    check_number,
+    check_optimizer,
+    check_stages,
+    checked_schedule,
+    warn_of_what_stays_closed,
+)
 
 OTHER_LAYERS = "other layers"  # what trains without being opened: the head, above all
 
@@ -149,7 +157,7 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self.openings, self.movements, self._unproven, self._ramp = [], [], set(), None
         part = self._find_part()
-        self._check_fits(part)
+        self._check_fits(part, neighbours(self, sys._getframe()) or ())
         prepare_unfreezing(self.model, self.group_names)
         self._wanted = sum(group.is_open for group in part.groups)
         for tracker in (self._stalled, self._best):
@@ -301,28 +309,18 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
             f"Found: {names}. Name it: `ProgressiveUnfreezing(backbone=NAME)`, or name layers of any model: `groups`."
         )
 
-    def _check_fits(self, part: BackboneStages | LayerGroups) -> None:
-        count = len(part.groups)
-        if count == 0:
-            raise UserError(
-                f"ProgressiveUnfreezing: {part.name} has no stage to open: {part.why_none or 'it has no weights'}. "
-                f"Expected stages. Train without this callback."
-            )
-        most = max(self.schedule.values(), default=0) if self.schedule is not None else 0
-        if most > count:
-            raise UserError(
-                f"ProgressiveUnfreezing: `schedule` opens {most} stages. Expected at most {count}, since {part.name} "
-                f"has that many. Received: schedule={self.schedule!r}."
-            )
-        epochs = self.params.get("epochs")
-        late = [epoch for epoch in self.schedule or {} if epochs is not None and epoch >= epochs]
-        if late:
-            warnings.warn(
-                f"ProgressiveUnfreezing: `schedule` opens stages in epoch {late[0] + 1}, but training ends after "
-                f"{epochs}: they stay closed.",
-                stacklevel=2,
-            )
-        check_optimizer(self.model, count, self._opens_all(epochs, count), self._sets_rate)
+    def _check_fits(self, part: BackboneStages | LayerGroups, callbacks: Sequence[Any]) -> None:
+        check_stages(part, self.schedule)
+        if self._stalled is not None:
+            check_neighbours(callbacks, self._stalled.monitor, self.patience, self._stalled.min_delta)
+            pace = {"patience": self.patience}
+        else:
+            check_neighbours(callbacks, None, 0, 0.0)
+            pace = {} if self.schedule is not None else {"epochs_per_stage": self.epochs_per_stage}
+        epochs, count = self.params.get("epochs"), len(part.groups)
+        check_optimizer(self.model, count, self._all_open_from(epochs), self._sets_rate, callbacks)
+        if epochs is not None:
+            warn_of_what_stays_closed(part, epochs, self.schedule, pace)
 
     @property
     def _sets_rate(self) -> str | None:
@@ -331,8 +329,11 @@ class ProgressiveUnfreezing(keras.callbacks.Callback):
             return "learning_rate_multiplier"
         return "warmup_steps" if self.warmup_steps else None
 
-    def _opens_all(self, epochs: int | None, count: int) -> bool:
-        return self._stalled is None and epochs is not None and self.stages_open_at(epochs - 1) == count
+    def _all_open_from(self, epochs: int | None) -> int | None:
+        """The first epoch in which all stages are open, when that is known."""
+        count = len(self._find_part().groups)
+        known = 0 if self._stalled is not None or epochs is None else epochs
+        return next((epoch for epoch in range(known) if self.stages_open_at(epoch) == count), None)
 
     def _openings_between(self, now: int, wanted: int) -> int:
         """How many openings of the schedule lie between two states; several when training starts in the middle."""

@@ -3,6 +3,7 @@
 from tlkit.data.class_weights import class_weights
 from tlkit.data.decoding import IMAGE_EXTENSIONS, decode_image
 from tlkit.data.epochs import epochs
+from tlkit.data.fingerprint import fingerprint_images
 from tlkit.data.inspection import Finding, ImageReport, inspect_images
 from tlkit.data.load_image_folder import ImageFolder, load_image_folder
 from tlkit.data.sample_images import write_sample_images
@@ -18,6 +19,7 @@ __all__ = [
     "class_weights",
     "decode_image",
     "epochs",
+    "fingerprint_images",
     "inspect_images",
     "load_image_folder",
     "split_image_folder",

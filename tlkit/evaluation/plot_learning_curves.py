@@ -17,11 +17,15 @@ _TITLES = {
     "pr_auc": "Area under precision-recall curves",
     "learning_rate": "Learning rate",
 }
+_RATE_OF_GROUP = "learning_rate/"  # as LearningRateLogger names them
 _BEST_IS_LOWEST = ("loss", "error", "entropy")
 
 
 def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Sequence[tuple[int, int]] = ()) -> Figure:
     """Plot every value that `fit` recorded: training and validation together, one panel for each.
+
+    The learning rates of groups of layers (`LearningRateLogger` with `LayerwiseLearningRates`) share one panel, from
+    the darkest, the output's, to the lightest, the input's; a rate of 0, of a group that does not train, is no point.
 
     Epochs count from 1 on the axis. The best validation value is marked. A dashed line stands before the first epoch
     that trained with a stage newly opened.
@@ -34,7 +38,9 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Seque
         UserError: When the history is empty.
     """
     names = [name for name in history if not name.startswith("val_") and name != "epoch" and len(history[name])]
-    if "learning_rate" in names and len(set(history["learning_rate"])) == 1:
+    names = [name for name in names if not name.startswith(_RATE_OF_GROUP)]  # all in the panel of the learning rate
+    groups = [name for name in history if name.startswith(_RATE_OF_GROUP)]
+    if "learning_rate" in names and not groups and len(set(history["learning_rate"])) == 1:
         names.remove("learning_rate")  # a constant tells nothing
     if not names:
         raise UserError("plot_learning_curves: the history is empty. Expected the `history` of a `fit` of one epoch.")
@@ -44,7 +50,10 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Seque
     figure = new_figure(1 + 4.3 * columns, 0.4 + 3.2 * rows)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _plot_one(axes, name, history)
+        if name == "learning_rate" and groups:
+            _plot_rates(axes, {group.removeprefix(_RATE_OF_GROUP): history[group] for group in groups})
+        else:
+            _plot_one(axes, name, history)
         _mark_openings(axes, openings, len(history[name]))
         tidy(axes)
         set_title(axes, _TITLES.get(name, name.replace("_", " ").capitalize()), pad=22 if openings else 10)
@@ -67,8 +76,32 @@ def _plot_one(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> 
         axes.legend(facecolor="white", edgecolor="none", framealpha=0.85, fontsize=9, labelcolor=INK)
     if name == "learning_rate":
         axes.set_yscale("log")
+    _count_epochs(axes, len(history[name]))
+
+
+def _plot_rates(axes: Axes, rates: Mapping[str, Sequence[float]]) -> None:
+    """One line for each group that ever trained; logarithmic, so that rates of one factor are one distance apart."""
+    trained = {group: values for group, values in rates.items() if any(values)}
+    for place, (group, values) in enumerate(trained.items(), start=1):
+        shown = [value or float("nan") for value in values]
+        axes.plot(
+            range(1, len(values) + 1),
+            shown,
+            color=BLUE,
+            alpha=place / len(trained),
+            linewidth=1.8,
+            marker="o",
+            markersize=3,
+            label=group.replace("_", " "),
+        )
+    axes.set_yscale("log")
+    axes.legend(reverse=True, facecolor="white", edgecolor="none", framealpha=0.85, fontsize=8, labelcolor=INK)
+    _count_epochs(axes, max(map(len, rates.values())))
+
+
+def _count_epochs(axes: Axes, num_epochs: int) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
-    axes.set_xlim(0.5, len(history[name]) + 0.5)
+    axes.set_xlim(0.5, num_epochs + 0.5)
 
 
 def _mark_openings(axes: Axes, openings: Sequence[tuple[int, int]], num_epochs: int) -> None:

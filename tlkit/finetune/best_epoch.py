@@ -31,7 +31,9 @@ class BestEpoch:
 
     def __init__(self, monitor: str, *, min_delta: float = 0.0, mode: str = "auto", keep_weights: bool = False):
         if mode not in ("min", "max", "auto"):
-            raise UserError(f"`mode` is unknown. Expected 'min', 'max' or 'auto'. Received: mode={mode!r}.")
+            raise UserError(
+                f"ProgressiveUnfreezing: `mode` is unknown. Expected 'min', 'max' or 'auto'. Received: mode={mode!r}."
+            )
         higher = mode == "max" or (mode == "auto" and monitor.endswith(_BETTER_WHEN_HIGHER))
         self.monitor = monitor
         self.min_delta = abs(min_delta)
@@ -56,8 +58,9 @@ class BestEpoch:
         """
         if not logs or self.monitor not in logs:
             raise UserError(
-                f"The metric '{self.monitor}' is not among those of this training. Expected one of: "
-                f"{', '.join(logs or {}) or 'none'}. Those that begin with 'val_' need `validation_data`."
+                f"ProgressiveUnfreezing: the metric '{self.monitor}' is not among those of this training. Expected one "
+                f"of: {', '.join(logs or {}) or 'none'}. Those that begin with 'val_' need `validation_data`, and one "
+                f"that another callback computes needs that callback before this one."
             )
         value = self.sign * float(logs[self.monitor])
         if value - self.min_delta > self.best:

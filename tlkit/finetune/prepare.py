@@ -58,7 +58,8 @@ def prepare_unfreezing(
         raise UserError(
             f"prepare_unfreezing: the optimizer was built after the backbone was frozen, so it cannot train new "
             f"stages. Expected an optimizer built on all {len(variables)} variables. Received: one that knows "
-            f"{len(variables) - len(missing)} of them. Call `prepare_unfreezing(model)` right after `model.compile`."
+            f"{len(variables) - len(missing)} of them. Compile the model again with a new optimizer, and call "
+            f"`prepare_unfreezing(model)` right after `model.compile`."
         )
 
 

@@ -84,8 +84,9 @@ def add_starting_point_penalty(
         The start is a copy of the weights in memory. It is not in a `.keras` file, which would double its size and
         hold the penalty for good: build the model as at first and call this before loading weights, as a script that is
         started again does, or give `start`.
-        For orthogonal rows or columns of a head's kernel Keras has `keras.regularizers.OrthogonalRegularizer`, for
-        `kernel_regularizer`; then set `beta=0` here.
+        For a head whose classes point in different directions, give its Dense layer Keras's
+        `kernel_regularizer=keras.regularizers.OrthogonalRegularizer(factor, mode="columns")`: factor * the mean of
+        |cos| over all pairs of columns, which are the classes. Then set `beta=0` here.
 
     Reference: Li, Grandvalet and Davoine, 2018, "Explicit Inductive Bias for Transfer Learning with Convolutional
         Networks", ICML, https://arxiv.org/abs/1802.01483, section 3. Bottou, 2012, "Stochastic Gradient Descent

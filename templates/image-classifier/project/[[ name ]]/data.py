@@ -45,6 +45,18 @@ def training_class_weights(data: ImageFolder) -> dict[int, float] | None:
     return class_weights(labels, len(data.class_names))
 
 
+def say_class_weights(class_weight: dict[int, float] | None, class_names: list[str]) -> None:
+    """One line on the rarest and the commonest class, where weights make a difference."""
+    if class_weight is None:
+        return
+    rare, common = max(class_weight, key=class_weight.get), min(class_weight, key=class_weight.get)
+    if class_weight[rare] > 1.2 * class_weight[common]:  # less is not worth a line
+        print(
+            f"Uneven classes are weighted: a photo of '{class_names[rare]}' counts {class_weight[rare]:.2f}, "
+            f"one of '{class_names[common]}' {class_weight[common]:.2f}."
+        )
+
+
 def read_photos(files: list[Path], image_size: int) -> np.ndarray:
     """Single photos, decoded and resized as for training: `(len(files), image_size, image_size, 3)` in [0, 1]."""
     return np.stack([decode_image(file, image_size) for file in files]).astype("float32") / 255

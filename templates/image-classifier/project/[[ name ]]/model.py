@@ -1,11 +1,47 @@
-"""Augmentation, backbone and head as one Keras model: what is saved takes plain photos in [0, 1]."""
+"""Augmentation, backbone and head as one Keras model, and how it learns: what is saved takes plain photos in [0, 1]."""
 
 import keras
 from keras import layers
 
 from tlkit import load_backbone
+from tlkit.data import ImageFolder
+from tlkit.distribution import choose_strategy
+from tlkit.errors import UserError
+from tlkit.finetune import LayerwiseLearningRates, prepare_unfreezing
 
 from .config import PROJECT, Config
+
+
+def compile_model(config: Config, data: ImageFolder) -> keras.Model:
+    """The model with its loss and optimizer; every weight that may ever train is known to the latter."""
+    keras.utils.set_random_seed(config.seed)
+    keras.config.set_dtype_policy(config.precision)
+    with choose_strategy(config.strategy).scope():  # several GPUs hold copies of what is made here
+        model = build_model(config, len(data.class_names), data.multi_label)
+        num_stages = len(model.get_layer("backbone").stages)
+        if config.stages_to_open > num_stages:
+            raise UserError(
+                f"The setting 'stages_to_open' is {config.stages_to_open}. Expected at most {num_stages}, "
+                f"the stages of '{config.backbone}'."
+            )
+        optimizer = keras.optimizers.Adam(config.learning_rate)
+        if config.stages_to_open:
+            optimizer = LayerwiseLearningRates(optimizer, model, layer_decay=config.layer_decay)
+        model.compile(optimizer, **loss_and_metrics(config, data))
+        prepare_unfreezing(model)  # without it, what is opened later would silently stay as it is
+    return model
+
+
+def loss_and_metrics(config: Config, data: ImageFolder) -> dict:
+    """What `compile` needs beside the optimizer: one class of several, or yes and no for every class."""
+    if data.multi_label:
+        areas = keras.metrics.AUC(curve="PR", multi_label=True, num_labels=len(data.class_names), name="pr_auc")
+        return {"loss": "binary_crossentropy", "metrics": [keras.metrics.BinaryAccuracy(name="accuracy"), areas]}
+    if config.monitor == "val_pr_auc":
+        raise UserError(
+            "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss or val_accuracy."
+        )
+    return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
 def build_model(config: Config, num_classes: int, multi_label: bool = False) -> keras.Model:

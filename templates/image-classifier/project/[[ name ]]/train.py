@@ -1,70 +1,63 @@
 """Train the classifier: the head first, on a closed backbone; then more and more of the backbone with it.
 
-Every setting of config.py is a flag. `--weights random` trains the same network without its pretraining, by the same
-schedule: what is left of the accuracy then is not transfer's doing.
+Every setting of config.py is a flag. A training that was interrupted goes on when the same command runs again;
+`--fresh` begins anew. `--weights random` trains the same network without its pretraining, by the same schedule: what is
+left of the accuracy then is not transfer's doing.
 """
 
-import datetime
+import dataclasses
 import json
 import sys
 from pathlib import Path
 
 import keras
 
-from tlkit.callbacks import ProgressiveUnfreezing
-from tlkit.data import ImageFolder
-from tlkit.distribution import choose_strategy
-from tlkit.errors import UserError, exit_on_user_error
-from tlkit.finetune import prepare_unfreezing
+import tlkit.runs
+from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
+from tlkit.data import epochs, fingerprint_images
+from tlkit.errors import exit_on_user_error
+from tlkit.evaluation import plot_learning_rates
+from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
 
 from .config import RUNS, Config
-from .data import inspect_data, load_datasets, training_class_weights
+from .data import inspect_data, load_datasets, say_class_weights, training_class_weights
 from .evaluate import evaluate_run, print_table
-from .model import build_model
+from .model import compile_model
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig(Config):
+    """The recipe's settings, and what else this command can do."""
+
+    # Begin anew, even where a training with the same settings was interrupted and would go on.
+    fresh: bool = False
+    # Do not train: try learning rates on the closed backbone, draw what came of each, and suggest one.
+    find_learning_rate: bool = False
 
 
 def train(config: Config, run: Path) -> dict[str, list[float]]:
-    """Train into the folder `run`; the model of the best epoch is in `run / "model.keras"` at any time."""
-    keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    """Train into the folder `run`; the model of the best epoch is in `run / "model.keras"` at any time.
 
+    A training that was interrupted there goes on after its last whole epoch, and ends as if it had not been.
+    """
     # The run's folder is made after data and model: a mistake in them shall not leave an empty one behind.
     data = load_datasets(config)
+    model = compile_model(config, data)
     class_weight = training_class_weights(data)
-    if config.monitor == "val_pr_auc" and not data.multi_label:
-        raise UserError(
-            "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss or val_accuracy."
-        )
-
-    # Under the scope, several GPUs hold copies of the model. `prepare_unfreezing` lets the optimizer know every weight
-    # that may ever train; without it, what is opened later would silently stay as it is.
-    with choose_strategy(config.strategy).scope():
-        model = build_model(config, len(data.class_names), data.multi_label)
-        model.compile(keras.optimizers.Adam(config.learning_rate), **loss_and_metrics(data))
-        prepare_unfreezing(model)
-    num_stages = len(model.get_layer("backbone").stages)
-    if config.stages_to_open > num_stages:
-        raise UserError(
-            f"The setting 'stages_to_open' is {config.stages_to_open}. Expected at most {num_stages}, "
-            f"the stages of '{config.backbone}'."
-        )
-
-    run.mkdir(parents=True)
+    say_class_weights(class_weight, data.class_names)
+    run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
-    if class_weight is not None:
-        rare, common = max(class_weight, key=class_weight.get), min(class_weight, key=class_weight.get)
-        if class_weight[rare] > 1.2 * class_weight[common]:  # less is not worth a line
-            print(
-                f"Uneven classes are weighted: a photo of '{data.class_names[rare]}' counts {class_weight[rare]:.2f}, "
-                f"one of '{data.class_names[common]}' {class_weight[common]:.2f}."
-            )
 
+    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=fingerprint_images(data.files))
     callbacks = [
         ProgressiveUnfreezing(
-            schedule=config.schedule, learning_rate_multiplier=config.opening_learning_rate_multiplier
+            schedule=config.schedule,
+            learning_rate_multiplier=config.opening_learning_rate_multiplier,
+            warmup_steps=round(config.warmup_epochs * len(data.train)),
         ),
+        LearningRateLogger(groups=False),
         keras.callbacks.ModelCheckpoint(run / "model.keras", monitor=config.monitor, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(
@@ -72,35 +65,52 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
         ),
         keras.callbacks.CSVLogger(run / "history.csv"),
         keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
+        resume,  # last: it saves what the others have done in the epoch
     ]
     history = model.fit(
-        data.train,
-        validation_data=data.validation,
+        # The order of the photos is a function of seed and epoch, also where a training goes on.
+        epochs(data.train_epoch, seed=config.seed, first_epoch=resume.initial_epoch),
+        steps_per_epoch=len(data.train),
+        initial_epoch=resume.initial_epoch,
         epochs=config.epochs,
+        validation_data=data.validation,
         class_weight=class_weight,
-        shuffle=False,  # by Keras; the training data come in a new order each epoch
+        shuffle=False,  # by Keras
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a moving bar on a terminal, one line an epoch in a log
     )
+    resume.clear()  # nothing is left to go on with
     return history.history
 
 
-def loss_and_metrics(data: ImageFolder) -> dict:
-    """What `compile` needs beside the optimizer: one class of several, or yes and no for every class."""
-    if not data.multi_label:
-        return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
-    areas = keras.metrics.AUC(curve="PR", multi_label=True, num_labels=len(data.class_names), name="pr_auc")
-    return {"loss": "binary_crossentropy", "metrics": [keras.metrics.BinaryAccuracy(name="accuracy"), areas]}
+def suggest_learning_rate(config: Config) -> None:
+    """Draw the loss against the learning rate, and say which one to take."""
+    data = load_datasets(config)
+    curve = find_learning_rate(compile_model(config, data), data.train, class_weight=training_class_weights(data))
+    RUNS.mkdir(exist_ok=True)
+    plot_learning_rates(curve).savefig(RUNS / "learning_rates.png", dpi=120)
+    print(f"Loss by learning rate: {RUNS / 'learning_rates.png'}")
+    if curve.suggestion is None:
+        print("The loss fell at no learning rate, so none is suggested: look at the data and at the head.")
+    else:
+        print(f"Train with the suggested one: python -m {__package__}.train --learning_rate {curve.suggestion:.1e}")
 
 
 def new_run() -> Path:
-    """A folder named after the time, so that names sort by age."""
-    run = RUNS / datetime.datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    return run if not run.exists() else run.with_name(f"{run.name}-{datetime.datetime.now().microsecond:06d}")
+    """A folder for another run, named after the time."""
+    return tlkit.runs.new_run(RUNS)
 
 
 def main() -> None:
-    config, run = parse_flags(Config), new_run()
+    flags = vars(parse_flags(TrainConfig))
+    fresh, only_rates = flags.pop("fresh"), flags.pop("find_learning_rate")
+    config = Config(**flags)
+    if only_rates:
+        return suggest_learning_rate(config)
+    run = None if fresh else tlkit.runs.find_interrupted(RUNS, config)
+    if run:
+        print(f"Going on with the interrupted training in {run}; --fresh begins anew.")
+    run = run or new_run()
     report = inspect_data(config) if config.inspect else None
     if report:
         report.print(compact=True)
@@ -109,7 +119,7 @@ def main() -> None:
     except KeyboardInterrupt:
         if not (run / "model.keras").exists():
             raise
-        print("\nStopped by hand. The best epoch so far is kept and judged.")
+        print("\nStopped by hand. The best epoch so far is kept and judged; the same command goes on with it.")
     if report:
         report.save(run)
     print_table([evaluate_run(run)])

@@ -1,0 +1,38 @@
+"""The folders of trainings: each in its own, named after the time; one that was interrupted is found again."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+from pathlib import Path
+from typing import Any
+
+STATE = "state"  # the folder in a run for `ExactResume`: gone when the training has ended
+
+
+def new_run(runs: Path) -> Path:
+    """A folder's name below `runs` that no run has yet; names sort by age. The folder is not made."""
+    now = datetime.datetime.now()
+    run = runs / now.strftime("%Y-%m-%d_%H-%M-%S")
+    return run if not run.exists() else run.with_name(f"{run.name}-{now.microsecond:06d}")
+
+
+def find_interrupted(runs: Path, config: Any) -> Path | None:
+    """The newest run below `runs` that has these settings and was interrupted, or None.
+
+    Args:
+        runs: Folder of runs, each with its settings in `config.json` (`tlkit.settings.save_config`) and, while it is
+            not at its end, what to go on from in the folder `state` (`ExactResume(run / tlkit.runs.STATE)`).
+        config: A dataclass, as it was saved.
+    """
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    interrupted = sorted((folder.parent for folder in runs.glob(f"*/{STATE}")), reverse=True)
+    return next((run for run in interrupted if _settings_of(run) == settings), None)
+
+
+def _settings_of(run: Path) -> Any:
+    try:
+        return json.loads((run / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # killed while it was made
+        return None

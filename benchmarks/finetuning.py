@@ -6,8 +6,8 @@ SAVED_MODEL is the folder of an image backbone, PHOTOS a folder with train/ and 
 train/ for a fixed number of epochs and is judged once, after the last step, on all of val/: no epoch is chosen, so val/
 is a test set. The runs of a seed share the labelled photos, the first weights of the head, the order of the photos and
 their random mirroring. Each method has the learning rate that is best for it on a seed of its own, trained on 30 photos
-a class and judged on the rest of train/; `START` says where that search begins, and it goes on while its best is at an
-edge. Every finished run is a line of FILE: run the same command again after an interruption, and it goes on.
+a class and judged on the rest of train/: of three rates, and of more while the best is at an edge. Every finished run
+is a line of FILE: run the same command again after an interruption, and it goes on.
 """
 
 import argparse
@@ -45,31 +45,28 @@ class Method:
     Attributes:
         name: What the table calls it.
         opens: When the backbone trains: "never", "at once" or "gradually".
+        middle_rate: The middle of the three rates that the search begins with; None takes the rate of `progressive`.
         layer_wise: Whether rates fall toward the input, and the rate rises and falls as a slanted triangle.
         warm_up: Whether the rate rises for an epoch after each opening.
-        rate_of: Name of the method whose rate it takes; None for one of its own.
         sizes: Labelled photos a class that it is run on.
     """
 
     name: str
     opens: str
+    middle_rate: float | None
     layer_wise: bool = False
     warm_up: bool = False
-    rate_of: str | None = None
     sizes: tuple[int | None, ...] = tuple(EPOCHS)
 
 
-LAST, AT_ONCE, GRADUAL = "last layer only", "everything at one rate", "progressive"
+AT_ONCE, GRADUAL = "everything at one rate", "progressive"
 METHODS = [
-    Method(LAST, "never"),
-    Method(AT_ONCE, "at once"),
-    Method(GRADUAL, "gradually"),
-    Method("progressive, warm-up of one epoch", "gradually", warm_up=True, rate_of=GRADUAL, sizes=(30,)),
-    Method("progressive, layer-wise, slanted triangular", "gradually", layer_wise=True),
+    Method("last layer only", "never", 3.2e-3),
+    Method(AT_ONCE, "at once", 3.2e-4),
+    Method(GRADUAL, "gradually", 3.2e-4),
+    Method("progressive, warm-up of one epoch", "gradually", None, warm_up=True, sizes=(SEARCH_SIZE,)),
+    Method("progressive, layer-wise, slanted triangular", "gradually", 3.2e-3, layer_wise=True),
 ]
-# The middle of the three rates that the search begins with. Adam's own 1e-3 for what holds the whole network at one
-# rate is known to be too much, for a last layer alone too little.
-START = {"never": 10**-2.5, "at once": 10**-3.5, "gradually": 10**-3.5, "layer-wise": 10**-2.5}
 
 
 # Data ---------------------------------------------------------------------------------------------
@@ -184,8 +181,7 @@ class Runs:
 
 def choose_rate(method, runs):
     """The rate with the best accuracy on the seed of the search, among equals the one with the lowest loss."""
-    middle = START["layer-wise" if method.layer_wise else method.opens]
-    rates = [middle / STEP_OF_RATES, middle, middle * STEP_OF_RATES]
+    rates = [method.middle_rate / STEP_OF_RATES, method.middle_rate, method.middle_rate * STEP_OF_RATES]
     while True:
         rates = [float(f"{rate:.2g}") for rate in rates]
         results = {rate: runs.run(method, rate, SEARCH_SIZE, SEARCH_SEED) for rate in rates}
@@ -217,7 +213,8 @@ def print_table(runs):
             if per_class in method.sizes
         }
         seeds = sorted(set.intersection(*(set(by_seed) for by_seed in by_method.values())))
-        size = f"{'all' if per_class is None else f'{per_class} a class'}, {len(seeds)} seeds"
+        of_seeds = f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"
+        size = f"{'all' if per_class is None else f'{per_class} a class'}, {of_seeds}"
         for name, by_seed in by_method.items() if seeds else ():
             chosen, reference = [by_seed[seed] for seed in seeds], [by_method[AT_ONCE][seed] for seed in seeds]
             differences = [
@@ -241,13 +238,13 @@ def main():
     arguments = parser.parse_args()
     runs = Runs(arguments)
     if not arguments.table_only:
-        rates = {method.name: choose_rate(method, runs) for method in METHODS if method.rate_of is None}
+        rates = {method.name: choose_rate(method, runs) for method in METHODS if method.middle_rate is not None}
         # Seeds outermost: what is finished at any time is a fair comparison.
         for seed in range(arguments.seeds):
             for per_class in EPOCHS:
                 for method in METHODS:
                     if per_class in method.sizes:
-                        runs.run(method, rates[method.rate_of or method.name], per_class, seed)
+                        runs.run(method, rates.get(method.name, rates[GRADUAL]), per_class, seed)
     print_table(runs.finished)
 
 

@@ -4,12 +4,12 @@ VENV ?= .venv
 DEMO := build/demo
 BIN := $(abspath $(VENV))/bin
 # A process for each core, though no more than memory is sure to hold (about 2 GB each).
-PYTEST = $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+PYTEST = $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo test test-slow test-all test-gpu check clean
+.PHONY: help setup demo demo-adapt test test-slow test-all test-gpu check clean
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -27,6 +27,15 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 	cd $(DEMO)/textures && $(BIN)/python -m textures.train --weights random
 	cd $(DEMO)/textures && $(BIN)/python -m textures.evaluate runs/*
 	@echo "Pictures of each: $(DEMO)/textures/runs/*/{learning_curves,confusion_matrix,most_wrong}.png"
+
+# The small network knows little of digits: all of its stages learn, from the start and at one rate.
+ADAPT := --head_epochs 0 --stages_to_open 4 --epochs_per_stage 1 --layer_decay 1 --opening_learning_rate_multiplier 1 \
+	--epochs 20 --patience 20
+demo-adapt: $(READY) ## Learn digits on photos from such without labels and from plain ones with labels, five times
+	rm -rf $(DEMO)-adapt
+	$(BIN)/tlkit new image-classifier $(DEMO)-adapt/digits --set adaptation=dann --defaults
+	cd $(DEMO)-adapt/digits && $(BIN)/python -m digits.compare --seeds 5 $(ADAPT)
+	@echo "Picture: $(DEMO)-adapt/digits/comparison/adaptation.png"
 
 test: $(READY) ## Run the tests that are not slow (under 10 minutes on two cores)
 	$(PYTEST) -m "not slow and not gpu"

@@ -319,7 +319,7 @@ def test_ctrl_c_stops_it_at_once(folder):
         try:
             inspect_images(sys.argv[1])
         except KeyboardInterrupt:
-            print("stopped")
+            sys.stdout.write("stopped\\n")  # print() writes the end of the line by itself
     """
     process = run(code, folder)
     assert process.stdout.readline() == "begun\n"

@@ -13,6 +13,7 @@ is a line of FILE: run the same command again after an interruption, and it goes
 import argparse
 import csv
 import dataclasses
+import gc
 import json
 import os
 import pathlib
@@ -112,6 +113,7 @@ def build_model(saved_model, image_size, num_classes):
 def train(method, rate, data, num_epochs, arguments, seed):
     """One run: what it cost, and how good it is after its last step."""
     keras.backend.clear_session()
+    gc.collect()  # models hold on to themselves: a hundred of them fill the memory
     keras.utils.set_random_seed(seed)
     model = build_model(arguments.saved_model, arguments.image_size, len(data.class_names))
     if method.opens == "at once":

@@ -41,12 +41,13 @@ if importlib.util.find_spec("my_project") is None:
 import dataclasses
 
 import numpy as np
+from IPython.display import display
 
 from tlkit.evaluation import plot_examples
 
 from my_project.config import PROJECT, Config
 from my_project.data import load_datasets
-from my_project.evaluate import evaluate_run, print_table
+from my_project.evaluate import evaluate_run, plot_before_and_after, print_table
 from my_project.model import build_augmentation, build_model
 from my_project.predict import predict_files
 from my_project.train import new_run, train
@@ -135,7 +136,24 @@ evaluation.figures["class_scores" if data.multi_label else "confusion_matrix"]
 evaluation.figures["most_wrong"]
 
 # %% [markdown]
-# ## 6. Try a photo of your own
+# ## 6. Photos of another look
+#
+# Where `config.py` names a `target` and an `adaptation`, the training above has learned from unlabelled photos, too.
+# Here is the same training without them (left), and the one above (right): features of photos on which neither was
+# trained. Adaptation has worked where the colours mix, and well where the names of a class in both colours coincide.
+# Whether it helps by more than chance, `python -m my_project.compare` tells.
+
+# %%
+if config.adapts:
+    without = new_run()
+    train(dataclasses.replace(config, adaptation="none"), without)
+    print_table([evaluate_run(without), evaluation])
+    display(plot_before_and_after(without, run))
+else:
+    print("This project adapts to no target: nothing to see here.")
+
+# %% [markdown]
+# ## 7. Try a photo of your own
 #
 # Put the path of any photo here. (In Colab: the folder symbol on the left, then upload.)
 
@@ -146,7 +164,7 @@ for prediction in predict_files(run, [photo]):
     print(f"{prediction.file}: {', '.join(said) or 'none of the classes'}")
 
 # %% [markdown]
-# ## 7. What next
+# ## 8. What next
 #
 # - **What is transfer worth?** `train(dataclasses.replace(config, weights="random"), new_run())` trains the same
 #   network without its pretraining; `print_table` both evaluations.

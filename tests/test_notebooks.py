@@ -69,7 +69,7 @@ def test_it_runs_and_its_text_is_right():
         (place,) = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and part in cell.source]
         check = f"STAGES = {STAGES}\n{textwrap.dedent(claim)}"
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(check))
-    nbclient.NotebookClient(notebook, timeout=500, kernel_name="python3").execute()  # raises what a cell raises
+    nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3").execute()  # raises what a cell raises
     outputs = outputs_of(notebook.cells)
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 11
     said = [output.text for output in outputs if output.get("name") == "stderr"]

@@ -32,7 +32,7 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
             f"{some(loose, 'image')} directly in {folder}: expected one folder for each class with the images inside; "
             "move each image into its class folder."
         )
-    classes = {entry.name: _files_below(entry) for entry in visible(folder) if entry.is_dir()}
+    classes = {entry.name: files_below(entry) for entry in visible(folder) if entry.is_dir()}
     if len(classes) < 2:
         found = f"only the one class folder {next(iter(classes))!r}" if classes else "no folder"
         raise UserError(f"{folder} has {found} in it: expected a folder of images for each of at least two classes.")
@@ -76,7 +76,8 @@ def some(names: list[str], noun: str) -> str:
     return f"{len(names)} {noun}{'s' if len(names) > 1 else ''} ({', '.join(map(printable, names[:3]))}{more})"
 
 
-def _files_below(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
+    """All files of a folder that are not hidden, at any depth, sorted; links to folders are followed."""
     found: list[Path] = []
     top = Path(os.path.realpath(folder))
     seen = {str(place) for place in (top, *top.parents)}

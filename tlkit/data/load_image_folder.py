@@ -94,10 +94,10 @@ def load_image_folder(
     if on_corrupt not in ("error", "skip"):
         raise UserError(f"load_image_folder: expected `on_corrupt` to be 'error' or 'skip'. Received: {on_corrupt!r}.")
     files = split_image_folder(folder, split=split, seed=seed, group_pattern=group_pattern)
-    files = _without_corrupt(files, image_size) if on_corrupt == "skip" else _checked(files)
+    files = without_corrupt(files, image_size) if on_corrupt == "skip" else with_readable_headers(files)
     cache = cache and sum(map(len, files[:3])) * image_size**2 * 3 < CACHE_LIMIT
     train, validation, test = (
-        _Images(part, _labels(part, files), image_size, batch_size, cache)
+        Images(part, _labels(part, files), image_size, batch_size, cache)
         for part in (files.train, files.validation, files.test)
     )
     return ImageFolder(
@@ -120,7 +120,7 @@ def _labels(files: list[ImageFile], splits: ImageSplits) -> np.ndarray[Any, Any]
     return labels
 
 
-class _Images:
+class Images:
     """One part of the images: reads them by number, remembering the pixels when told to."""
 
     def __init__(
@@ -193,7 +193,7 @@ class _Images:
             raise UserError(f"{error} To leave out all files that do not decode, set on_corrupt='skip'.") from error
 
 
-def _checked(files: ImageSplits) -> ImageSplits:
+def with_readable_headers(files: ImageSplits) -> ImageSplits:
     """All files, after a look at their headers."""
     bad = _reasons(files, why_unreadable)
     if bad:
@@ -204,7 +204,7 @@ def _checked(files: ImageSplits) -> ImageSplits:
     return files
 
 
-def _without_corrupt(files: ImageSplits, image_size: int) -> ImageSplits:
+def without_corrupt(files: ImageSplits, image_size: int) -> ImageSplits:
     """The files that decode, with a warning about the others."""
 
     def why_not(path: Path) -> str | None:

@@ -18,13 +18,14 @@ class DataKind(NamedTuple):
 
     `describe` counts in words what a folder or file holds, and raises `UserError` when it is not what was expected;
     `write_sample` fills a folder with data to try the template on; `inspect` looks at everything, with or without a
-    progress bar, and reports.
+    progress bar, and reports; `write_sample_domains` fills two, with labelled data and with unlabelled of another look.
     """
 
     prompt: str
     describe: Callable[[Path], str]
     write_sample: Callable[[Path], None]
     inspect: Callable[[Path, bool], ImageReport] | None = None
+    write_sample_domains: Callable[[Path, Path], None] | None = None
 
 
 def _describe_images(folder: Path) -> str:
@@ -41,6 +42,12 @@ def _write_sample_images(folder: Path) -> None:
     write_sample_images(folder)
 
 
+def _write_sample_domains(source: Path, target: Path) -> None:
+    from tlkit.data import write_sample_domains
+
+    write_sample_domains(source, target)
+
+
 def _inspect_images(folder: Path, progress: bool) -> ImageReport:
     from tlkit.data import inspect_images
 
@@ -53,6 +60,7 @@ DATA_KINDS = {
         _describe_images,
         _write_sample_images,
         _inspect_images,
+        _write_sample_domains,
     )
 }
 

@@ -20,6 +20,7 @@ from tlkit.scaffold.data_kinds import DATA_KINDS, check_data
 from tlkit.scaffold.destination import check_destination
 from tlkit.scaffold.rendering import File, Tree, answer_questions, render
 from tlkit.scaffold.requirement import install_requirement
+from tlkit.scaffold.target_folder import SAMPLE_TARGET, locate_target
 from tlkit.scaffold.templates import Answer, Question, Template
 
 if TYPE_CHECKING:
@@ -88,6 +89,8 @@ def generate(
     answers = known | answer_questions(template, given or {}, known, ask)
     if "backbone" in answers:
         answers["backbone"] = locate_backbone(str(answers["backbone"]), template.data, folder)
+    if "target" in answers:
+        answers["target"] = locate_target(answers, data, folder)
 
     tree = render(template, answers)
     report = None
@@ -97,6 +100,8 @@ def generate(
     def add_data(project: Path) -> None:
         if report:
             report.save(project)
+        elif kind and data is None and answers.get("target") and kind.write_sample_domains:
+            kind.write_sample_domains(project / "data", project / SAMPLE_TARGET)
         elif kind and data is None:
             kind.write_sample(project / "data")
 

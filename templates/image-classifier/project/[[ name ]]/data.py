@@ -2,11 +2,25 @@
 
 import collections
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
-from tlkit.data import ImageFolder, ImageReport, class_weights, decode_image, inspect_images, load_image_folder
+from tlkit.data import (
+    ImageFolder,
+    ImageReport,
+    UnlabelledImages,
+    class_weights,
+    decode_image,
+    inspect_images,
+    load_image_folder,
+    load_unlabelled_images,
+)
+from tlkit.distribution import choose_strategy
+from tlkit.domain import check_different_files, pair_domains
+from tlkit.errors import UserError
 
 from .config import PROJECT, Config
 
@@ -18,10 +32,51 @@ def load_datasets(config: Config) -> ImageFolder:
         image_size=config.image_size,
         batch_size=config.batch_size,
         split=config.split,
-        seed=config.seed,
+        seed=config.split_seed,
         on_corrupt=config.on_corrupt,
         group_pattern=config.group_pattern,
     )
+
+
+def load_target(config: Config, data: ImageFolder) -> UnlabelledImages | None:
+    """The photos of the target domain, without labels to learn from; None where the config names none."""
+    if not config.target:
+        return None
+    if data.multi_label:
+        raise UserError(
+            f"The setting 'target' is '{config.target}', and '{config.data}' is multi-label. Expected one class for "
+            "each photo: domain adaptation is not made for others. Take --adaptation none and --target ''."
+        )
+    target = load_unlabelled_images(
+        PROJECT / config.target,
+        image_size=config.image_size,
+        batch_size=config.batch_size,
+        class_names=data.class_names,
+        seed=config.split_seed,
+        on_corrupt=config.on_corrupt,
+    )
+    check_different_files(data, [file.path for file in target.files.train + target.files.test])
+    return target
+
+
+def both_domains(
+    config: Config, data: ImageFolder, target: UnlabelledImages, class_weight: dict[int, float] | None
+) -> Callable:
+    """`[seed, epoch]` -> batches of both domains, of as many labelled photos as without adaptation."""
+    weights = tf.constant([1.0] * len(data.class_names) if class_weight is None else list(class_weight.values()))
+    steps = len(data.train)  # an epoch is one pass over the labelled photos, with and without adaptation
+
+    def epoch(pair: tf.Tensor) -> tf.data.Dataset:
+        source = data.train_epoch(pair).map(lambda images, labels: (images, labels, tf.gather(weights, labels)))
+        return pair_domains(
+            source,
+            target.train_epoch(pair),
+            global_batch_size=2 * config.batch_size,
+            num_replicas=choose_strategy(config.strategy).num_replicas_in_sync,
+            steps=steps,
+        )
+
+    return epoch
 
 
 def inspect_data(config: Config) -> ImageReport:
@@ -29,7 +84,7 @@ def inspect_data(config: Config) -> ImageReport:
     return inspect_images(
         PROJECT / config.data,
         split=config.split,
-        seed=config.seed,
+        seed=config.split_seed,
         group_pattern=config.group_pattern,
         progress=sys.stderr.isatty(),
     )

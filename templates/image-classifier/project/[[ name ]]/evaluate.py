@@ -9,12 +9,13 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
-import tlkit
+from tlkit.data import ImageFolder, UnlabelledImages
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import (
     classification_metrics,
@@ -22,14 +23,15 @@ from tlkit.evaluation import (
     multilabel_metrics,
     plot_class_scores,
     plot_confusion_matrix,
+    plot_domains,
     plot_learning_curves,
     plot_most_wrong,
 )
 from tlkit.settings import load_config
 
 from .config import RUNS, Config
-from .data import load_datasets
-from .model import is_multi_label
+from .data import load_datasets, load_target
+from .model import is_multi_label, load_classifier
 
 MOST_WRONG = 12  # pictures in the gallery
 
@@ -39,7 +41,7 @@ class Evaluation(NamedTuple):
 
     run: Path
     config: Config
-    metrics: dict[str, dict]  # by part: "validation" and, where the data have it, "test"
+    metrics: dict[str, dict]  # by part: "validation" and, where the data have them, "test" and "target"
     figures: dict[str, Figure]
 
     @property
@@ -51,7 +53,8 @@ class Evaluation(NamedTuple):
 def evaluate_run(run: Path) -> Evaluation:
     """Judge one run; writes metrics.json, learning_curves.png and most_wrong.png into it, and a picture of the classes.
 
-    That picture is confusion_matrix.png, or, for multi-label data, class_scores.png.
+    That picture is confusion_matrix.png, or, for multi-label data, class_scores.png. Where the config names a target,
+    domains.png shows the features of both domains, and metrics.json has the target's, too, if its labels are known.
     """
     config = load_config(Config, run / "config.json")
     class_names = load_class_names(run)
@@ -61,7 +64,7 @@ def evaluate_run(run: Path) -> Evaluation:
             f"The run '{run}' was trained on the classes {', '.join(class_names)}, but '{config.data}' now holds "
             f"{', '.join(data.class_names)}. Bring the old folders back, or train anew."
         )
-    model = tlkit.load_model(run / "model.keras", compile=False)
+    model = load_classifier(run / "model.keras")
     if is_multi_label(model) != data.multi_label:
         raise UserError(
             f"The run '{run}' was trained on {'multi' if is_multi_label(model) else 'single'}-label data, which "
@@ -73,6 +76,9 @@ def evaluate_run(run: Path) -> Evaluation:
     for part in ("validation", "test") if data.test is not None else ("validation",):
         labels, probabilities, worst = predict_dataset(model, getattr(data, part))
         metrics[part] = judge(labels, probabilities, class_names)
+    target = load_target(config, data)
+    if target and target.labelled is not None:
+        metrics["target"] = judge(*predict_dataset(model, target.labelled)[:2], class_names)
     (run / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
     # The pictures are of the last part: the test photos, where there are any.
@@ -90,9 +96,33 @@ def evaluate_run(run: Path) -> Evaluation:
             count=MOST_WRONG,
         ),
     }
+    if target:
+        figures["domains"] = plot_features(data, target, [model], [f"Features, adaptation: {config.adaptation}"])
     for name, figure in figures.items():
         figure.savefig(run / f"{name}.png", dpi=120)
     return Evaluation(run, config, metrics, figures)
+
+
+def plot_features(data: ImageFolder, target: UnlabelledImages, models: list[keras.Model], titles: list[str]) -> Figure:
+    """What the backbones of one or two models make of photos of both domains that were not trained on."""
+    photos = data.validation.map(lambda images, _: images)
+    encoders = [keras.Model(model.input, model.get_layer("backbone").output) for model in models]
+    return plot_domains(
+        *((encoder.predict(photos, verbose=0), encoder.predict(target.held_out, verbose=0)) for encoder in encoders),
+        source_labels=[file.label for file in data.files.validation],
+        target_labels=[file.label for file in target.files.test] if target.labelled is not None else None,
+        class_names=data.class_names,
+        titles=titles,
+    )
+
+
+def plot_before_and_after(before: Path, after: Path) -> Figure:
+    """Features of both domains by two runs on the same photos: not adapted and adapted."""
+    config = load_config(Config, after / "config.json")
+    data = load_datasets(config)
+    models = [load_classifier(run / "model.keras") for run in (before, after)]
+    titles = ["Before adaptation", f"After adaptation, {config.adaptation}"]
+    return plot_features(data, load_target(config, data), models, titles)
 
 
 def plot_classes(metrics: dict, class_names: list[str]) -> Figure:
@@ -135,15 +165,22 @@ def predict_dataset(model, dataset) -> tuple[np.ndarray, np.ndarray, list[Exampl
 
 
 def print_table(evaluations: list[Evaluation]) -> None:
-    """One row a run, and the gain where a pretrained and a random one can be compared."""
-    rows, scores, intervals = [], {}, {}
+    """One row a run, and the gain where a pretrained and a random one, or an adapted and another, can be compared."""
+    rows, scores, intervals, on_target = [], {}, {}, {}
     for evaluation in evaluations:
         metrics, weights, part = evaluation.metrics[evaluation.part], evaluation.config.weights, evaluation.part
         score = "accuracy" if "accuracy" in metrics else "mean_average_precision"
         scores.setdefault((part, score), {}).setdefault(weights, metrics[score])
         intervals.setdefault((part, score), {}).setdefault(weights, metrics.get("accuracy_interval"))
         judged_on = f"{metrics['num_examples']} {part}"
-        rows.append({"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)})
+        row = {"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)}
+        if evaluation.config.target:
+            row["adaptation"] = evaluation.config.adaptation
+        if "target" in evaluation.metrics:
+            accuracy = evaluation.metrics["target"]["accuracy"]
+            row["target"] = f"{accuracy:.1%}"
+            on_target.setdefault(weights, {})[evaluation.config.adaptation] = accuracy
+        rows.append(row)
     table = Table(*dict.fromkeys(name for row in rows for name in row), box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in rows:
         table.add_row(*(row.get(column.header, "") for column in table.columns))
@@ -155,6 +192,13 @@ def print_table(evaluations: list[Evaluation]) -> None:
             low, high = intervals[part, score]["pretrained"], intervals[part, score]["random"]
             by_chance = " Their intervals overlap: it may be chance." if low and high and low[0] < high[1] else ""
             print(f"Pretrained over random weights, by the same schedule: {points}.{by_chance}")
+    for accuracies in on_target.values():
+        for method in accuracies.keys() - {"none"} if "none" in accuracies else ():
+            gain = 100 * (accuracies[method] - accuracies["none"])
+            print(
+                f"Adapted with {method} over not adapted: {gain:+.1f} points of target accuracy, of one training each; "
+                f"'python -m {__package__}.compare' tells whether it is chance."
+            )
     if any(evaluation.part == "validation" for evaluation in evaluations):
         print(
             "Where there are no test photos the validation photos judge, by which the best epoch was chosen, too: such"

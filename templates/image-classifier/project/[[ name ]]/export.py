@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-import tlkit
 from tlkit.data import ImageFile, decode_image
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.export import ExportReport, export_checked
@@ -21,7 +20,7 @@ from tlkit.settings import load_config
 from .config import Config
 from .data import load_datasets
 from .evaluate import find_run, load_class_names
-from .model import is_multi_label
+from .model import is_multi_label, load_classifier
 
 CHECKED = 100  # validation photos, at most, that both models are asked about
 CALIBRATION = 128  # training photos from which int8 takes the range of every number; LiteRT asks for 100 to 500
@@ -30,7 +29,7 @@ DECODED_BY_TENSORFLOW = {".jpg", ".jpeg", ".png", ".bmp", ".gif"}
 
 def export_run(run: Path, folder: Path, format: str = "saved-model", quantize: str | None = None) -> ExportReport:
     """Export the run's model into a folder, and ask it and the Keras model about the same validation photos."""
-    model = tlkit.load_model(run / "model.keras", compile=False)
+    model = load_classifier(run / "model.keras")
     files = load_datasets(load_config(Config, run / "config.json")).files
     checked = files.validation
     if format == "saved-model":  # it decodes the photos for itself, and these formats only

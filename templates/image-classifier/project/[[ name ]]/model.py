@@ -1,15 +1,40 @@
 """Augmentation, backbone and head as one Keras model, and how it learns: what is saved takes plain photos in [0, 1]."""
 
+from pathlib import Path
+
 import keras
 from keras import layers
 
+import tlkit
 from tlkit import load_backbone
 from tlkit.data import ImageFolder
 from tlkit.distribution import choose_strategy
+from tlkit.domain import (
+    CorrelationAlignment,
+    DomainLoss,
+    MaximumMeanDiscrepancy,
+    MinimumClassConfusion,
+    build_cdan,
+    build_coral,
+    build_dan,
+    build_dann,
+    build_mcc,
+    label_classifier,
+)
 from tlkit.errors import UserError
 from tlkit.finetune import LayerwiseLearningRates, prepare_unfreezing
 
 from .config import PROJECT, Config
+
+# Each method of adaptation: the model, and what its second output, "domain", is trained with.
+ADAPTATIONS = {
+    "dann": (build_dann, DomainLoss),
+    "cdan": (build_cdan, DomainLoss),
+    "dan": (build_dan, MaximumMeanDiscrepancy),
+    "coral": (build_coral, CorrelationAlignment),
+    "mcc": (build_mcc, MinimumClassConfusion),
+}
+ADVERSARIAL = ("dann", "cdan")  # those with a discriminator
 
 
 def compile_model(config: Config, data: ImageFolder) -> keras.Model:
@@ -41,13 +66,19 @@ def loss_and_metrics(config: Config, data: ImageFolder) -> dict:
         raise UserError(
             "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss or val_accuracy."
         )
+    if config.adapts:
+        _, domain_loss = ADAPTATIONS[config.adaptation]
+        losses = {"label": "sparse_categorical_crossentropy", "domain": domain_loss()}
+        # Weighted metrics leave the target's photos out, whose labels are not known.
+        return {"loss": losses, "weighted_metrics": {"label": ["accuracy"]}}
     return {"loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]}
 
 
 def build_model(config: Config, num_classes: int, multi_label: bool = False) -> keras.Model:
     """Images `(batch, size, size, 3)` in [0, 1] to class probabilities `(batch, num_classes)`.
 
-    They sum to 1, or, for multi-label data, each class has a probability of its own.
+    They sum to 1, or, for multi-label data, each class has a probability of its own. With adaptation, that is the
+    output "label", and there is another one, "domain".
     """
     images = keras.Input((config.image_size, config.image_size, 3), name="image")
     x = build_augmentation(config)(images)
@@ -60,7 +91,17 @@ def build_model(config: Config, num_classes: int, multi_label: bool = False) -> 
         [layers.Dropout(config.dropout), layers.Dense(num_classes, activation=activation, dtype="float32")],
         name="head",
     )
-    return keras.Model(images, head(backbone(x)), name="image_classifier")
+    features = backbone(x)
+    if config.adapts:
+        build, _ = ADAPTATIONS[config.adaptation]
+        return build(keras.Model(images, features), num_classes, head=head)
+    return keras.Model(images, head(features), name="image_classifier")
+
+
+def load_classifier(file: Path) -> keras.Model:
+    """The plain classifier from images to class probabilities, also of a run with adaptation."""
+    model = tlkit.load_model(file, compile=False)
+    return label_classifier(model) if isinstance(model.output, dict) else model
 
 
 def is_multi_label(model: keras.Model) -> bool:

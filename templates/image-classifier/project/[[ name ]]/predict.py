@@ -8,13 +8,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Column, Table
 
-import tlkit
 from tlkit.data import IMAGE_EXTENSIONS
 from tlkit.errors import UserError, exit_on_user_error
 
 from .data import read_photos
 from .evaluate import find_run, load_class_names
-from .model import is_multi_label
+from .model import is_multi_label, load_classifier
 
 BATCH_SIZE = 32
 
@@ -29,7 +28,7 @@ class Prediction(NamedTuple):
 
 def predict_files(run: Path, paths: list[Path]) -> list[Prediction]:
     """One prediction for every file named, and for every image in the folders named, at any depth."""
-    model, class_names = tlkit.load_model(run / "model.keras", compile=False), load_class_names(run)
+    model, class_names = load_classifier(run / "model.keras"), load_class_names(run)
     image_size, multi_label = model.input_shape[1], is_multi_label(model)
     files = [file for path in paths for file in list_images(Path(path))]
     predictions = []

@@ -8,22 +8,33 @@ left of the accuracy then is not transfer's doing.
 import dataclasses
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
 
 import tlkit.runs
-from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
+from tlkit.callbacks import (
+    AdaptationRamp,
+    DiscriminatorWatch,
+    ExactResume,
+    LearningRateLogger,
+    ProgressiveUnfreezing,
+)
 from tlkit.data import epochs, fingerprint_images
+from tlkit.domain import AdaptationScores, one_domain
 from tlkit.errors import exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
 from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
 
-from .config import RUNS, Config
-from .data import inspect_data, load_datasets, say_class_weights, training_class_weights
+from .config import PROJECT, RUNS, Config
+from .data import both_domains, inspect_data, load_datasets, load_target, say_class_weights, training_class_weights
 from .evaluate import evaluate_run, print_table
-from .model import compile_model
+from .model import ADVERSARIAL, compile_model
+
+# Without target labels, how an epoch did: all that cost no more than the predictions.
+LABEL_FREE_SCORES = ("source_accuracy", "source_score", "target_entropy_score", "target_information", "target_snd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,32 +47,46 @@ class TrainConfig(Config):
     find_learning_rate: bool = False
 
 
-def train(config: Config, run: Path) -> dict[str, list[float]]:
+def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callback] = ()) -> dict[str, list[float]]:
     """Train into the folder `run`; the model of the best epoch is in `run / "model.keras"` at any time.
 
     A training that was interrupted there goes on after its last whole epoch, and ends as if it had not been.
+    `callbacks` are called before those of the recipe; with adaptation, they take the place of its label-free scores.
     """
     # The run's folder is made after data and model: a mistake in them shall not leave an empty one behind.
     data = load_datasets(config)
+    target = load_target(config, data) if config.adapts else None
     model = compile_model(config, data)
     class_weight = training_class_weights(data)
     say_class_weights(class_weight, data.class_names)
+    train_epoch, validation, photos = data.train_epoch, data.validation, fingerprint_images(data.files)
+    if target:  # labelled and unlabelled photos in every batch, and what watches over the two
+        train_epoch = both_domains(config, data, target, class_weight)
+        validation, class_weight = one_domain(data.validation), None  # the batches hold the weights
+        photos |= {f"target {name}": found for name, found in fingerprint_images(target.files).items()}
+        callbacks = [
+            *(callbacks or [AdaptationScores(data.validation, target.held_out, scores=LABEL_FREE_SCORES)]),
+            # It sets in slowly: what a beginner makes of the target is noise.
+            AdaptationRamp(warm_start=config.adaptation_warm_start, maximum=config.adaptation_weight),
+            *([DiscriminatorWatch(epochs(train_epoch, seed=config.seed))] if config.adaptation in ADVERSARIAL else []),
+        ]
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
 
-    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=fingerprint_images(data.files))
+    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=photos)
     callbacks = [
+        *callbacks,
         ProgressiveUnfreezing(
             schedule=config.schedule,
             learning_rate_multiplier=config.opening_learning_rate_multiplier,
             warmup_steps=round(config.warmup_epochs * len(data.train)),
         ),
         LearningRateLogger(groups=False),
-        keras.callbacks.ModelCheckpoint(run / "model.keras", monitor=config.monitor, save_best_only=True),
+        keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(
-            config.monitor, patience=config.patience, start_from_epoch=config.last_opening, verbose=1
+            **config.best_by, patience=config.patience, start_from_epoch=config.last_opening, verbose=1
         ),
         keras.callbacks.CSVLogger(run / "history.csv"),
         keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
@@ -69,11 +94,11 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
     ]
     history = model.fit(
         # The order of the photos is a function of seed and epoch, also where a training goes on.
-        epochs(data.train_epoch, seed=config.seed, first_epoch=resume.initial_epoch),
+        epochs(train_epoch, seed=config.seed, first_epoch=resume.initial_epoch),
         steps_per_epoch=len(data.train),
         initial_epoch=resume.initial_epoch,
         epochs=config.epochs,
-        validation_data=data.validation,
+        validation_data=validation,
         class_weight=class_weight,
         shuffle=False,  # by Keras
         callbacks=callbacks,
@@ -84,12 +109,12 @@ def train(config: Config, run: Path) -> dict[str, list[float]]:
 
 
 def suggest_learning_rate(config: Config) -> None:
-    """Draw the loss against the learning rate, and say which one to take."""
+    """Draw the loss of the labelled photos against the learning rate, and say which one to take."""
+    config = dataclasses.replace(config, adaptation="none")
     data = load_datasets(config)
     curve = find_learning_rate(compile_model(config, data), data.train, class_weight=training_class_weights(data))
-    RUNS.mkdir(exist_ok=True)
-    plot_learning_rates(curve).savefig(RUNS / "learning_rates.png", dpi=120)
-    print(f"Loss by learning rate: {RUNS / 'learning_rates.png'}")
+    plot_learning_rates(curve).savefig(PROJECT / "learning_rates.png", dpi=120)
+    print(f"Loss by learning rate: {PROJECT / 'learning_rates.png'}")
     if curve.suggestion is None:
         print("The loss fell at no learning rate, so none is suggested: look at the data and at the head.")
     else:

@@ -47,7 +47,7 @@ def run_trial(config: Config, settings: dict, folder: Path) -> dict[str, float]:
     """Train once; returns the best epoch's numbers. Judged on the validation photos: the test photos stay unseen."""
     history = train(dataclasses.replace(config, **settings), folder)
     (folder / "model.keras").unlink()  # a night of models would fill the disk; the best settings train again in no time
-    best = {name: min if "loss" in name else max for name in history if name.startswith("val_")}
+    best = {name: min if "loss" in name else max for name in history if name.startswith(("val_", "target_", "source_"))}
     return {name: choose(history[name]) for name, choose in best.items()}
 
 
@@ -60,11 +60,12 @@ def main() -> None:
         functools.partial(search_space, config=config),
         num_trials=trials,
         folder=folder,
-        objective=config.monitor,
+        objective=config.best_by["monitor"],
+        direction=config.best_by["mode"],
         seed=config.seed,
         shared_settings=dataclasses.asdict(config),
     )
-    table = Table(config.monitor, *results[0].settings, title="best first")
+    table = Table(config.best_by["monitor"], *results[0].settings, title="best first")
     for trial in results:
         score = "failed" if trial.score is None else f"{trial.score:.4f}"
         table.add_row(score, *(f"{value:.3g}" for value in trial.settings.values()))

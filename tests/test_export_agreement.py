@@ -48,7 +48,7 @@ def test_files_of_every_format_are_asked(file, model, images, tmp_path):
     else:
         {"m.tflite": export_litert, "m.onnx": export_onnx}[file](model, tmp_path / file, **names)
     agreement = measure_agreement(model, tmp_path / file, images)
-    assert (agreement.num_images, agreement.same_answers) == (6, 1)
+    assert (agreement.num_examples, agreement.same_answers) == (6, 1)
     assert agreement.largest_difference < 1e-5
     # It does compare: a model with other weights disagrees.
     model.layers[-1].set_weights([-weight for weight in model.layers[-1].get_weights()])
@@ -63,7 +63,7 @@ def test_a_saved_model_is_asked_about_the_files_themselves(model, images, tmp_pa
         Image.fromarray(image).rotate(180 if len(encoded) == 3 else 0).save(buffer, "PNG")
         encoded.append(buffer.getvalue())
     agreement = measure_agreement(model, tmp_path / "saved", images, encoded=encoded)
-    assert agreement.worst_image == 3
+    assert agreement.worst_example == 3
 
 
 def test_mistakes(model, images, tmp_path):

@@ -44,7 +44,7 @@ def test_the_report_says_what_was_written(format, quantize, file, tolerance, mod
     written = json.loads((tmp_path / "export.json").read_text(encoding="utf-8"))
     assert (written["format"], written["quantize"], written["tolerance"]) == (format, quantize, tolerance)
     assert (written["class_names"], written["image_size"], written["multi_label"]) == (NAMES, 16, False)
-    assert written["agreement"]["num_images"] == 6
+    assert written["agreement"]["num_examples"] == 6
     assert written["agreement"]["largest_difference"] == report.agreement.largest_difference <= tolerance
     assert written["calibration_images"] == (6 if quantize else 0)
     assert written["versions"]["tlkit"] == tlkit.__version__

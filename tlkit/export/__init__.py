@@ -1,10 +1,14 @@
-"""Exporting a trained image classifier so that it answers without tlkit: SavedModel, LiteRT (TFLite) and ONNX."""
+"""Exporting a trained classifier so that it answers without tlkit.
 
-from tlkit.export.agreement import Agreement, measure_agreement
-from tlkit.export.checked import ExportReport, export_checked
+Of images as SavedModel, LiteRT (TFLite) and ONNX; of texts as SavedModel with the tokenizer inside.
+"""
+
+from tlkit.export.agreement import Agreement, measure_agreement, measure_agreement_on_texts
+from tlkit.export.checked import ExportReport, export_checked, export_texts_checked
 from tlkit.export.litert import export_litert
 from tlkit.export.onnx import export_onnx
 from tlkit.export.saved_model import export_image_classifier
+from tlkit.export.text_saved_model import export_text_classifier
 
 __all__ = [
     "Agreement",
@@ -13,5 +17,8 @@ __all__ = [
     "export_image_classifier",
     "export_litert",
     "export_onnx",
+    "export_text_classifier",
+    "export_texts_checked",
     "measure_agreement",
+    "measure_agreement_on_texts",
 ]

@@ -13,25 +13,26 @@ import tensorflow as tf
 
 from tlkit.errors import UserError
 from tlkit.export.pixels import import_extra
+from tlkit.export.text_saved_model import as_inputs
 
 
 class Agreement(NamedTuple):
-    """What two models say about the same images.
+    """What two models say about the same images or texts.
 
     Attributes:
-        num_images: How many images both were asked about.
-        largest_difference: Of one probability, over all images and classes.
-        mean_difference: The mean over images and classes of a probability's absolute difference.
-        same_answers: Share of images with the same answer: the likeliest class, or, in a multi-label model, the set of
-            classes above one half.
-        worst_image: Number of the image with the largest difference.
+        num_examples: How many images or texts both were asked about.
+        largest_difference: Of one probability, over all examples and classes.
+        mean_difference: The mean over examples and classes of a probability's absolute difference.
+        same_answers: Share of examples with the same answer: the likeliest class, or, in a multi-label model, the set
+            of classes above one half.
+        worst_example: Number of the example with the largest difference.
     """
 
-    num_images: int
+    num_examples: int
     largest_difference: float
     mean_difference: float
     same_answers: float
-    worst_image: int
+    worst_example: int
 
 
 def measure_agreement(
@@ -79,19 +80,48 @@ def measure_agreement(
     return compare(expected.astype("float32"), answers, multi_label=multi_label)
 
 
+def measure_agreement_on_texts(
+    model: keras.Model, exported: str | os.PathLike[str], texts: Sequence[str], *, multi_label: bool = False
+) -> Agreement:
+    """Ask the Keras model and the exported one about the same texts.
+
+    The Keras model is asked in batches, the exported one about one text at a time, as most programs do: what the
+    texts beside it in a batch do to a text's answer is part of the difference.
+
+    Args:
+        model: The Keras model that was exported; maps strings to probabilities.
+        exported: The folder of a SavedModel, as `export_text_classifier` writes it.
+        texts: At least one.
+        multi_label: Whether each class is a yes or no of its own.
+
+    Raises:
+        UserError: When there is no such folder, or no text.
+    """
+    exported, texts = pathlib.Path(exported), list(texts)
+    if not (exported / "saved_model.pb").is_file():
+        raise UserError(f"measure_agreement_on_texts: there is no SavedModel in '{exported}'. Expected its folder.")
+    if not texts:
+        raise UserError("measure_agreement_on_texts: `texts` is empty. Expected texts to ask both models about.")
+    inputs = as_inputs(model, tf.constant(texts))
+    expected = model.predict(inputs, batch_size=32, verbose=0)
+    classify = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    answers = [classify(texts=tf.constant([text]))["probabilities"].numpy() for text in texts]
+    return compare(expected.astype("float32"), np.concatenate(answers), multi_label=multi_label)
+
+
 def compare(expected: np.ndarray, answers: np.ndarray, *, multi_label: bool) -> Agreement:
-    """The agreement of two arrays of probabilities `(images, classes)`."""
+    """The agreement of two arrays of probabilities `(examples, classes)`."""
     differences = np.abs(expected - answers)
     if multi_label:
         same = ((expected > 0.5) == (answers > 0.5)).all(axis=1)
     else:
         same = expected.argmax(axis=1) == answers.argmax(axis=1)
     return Agreement(
-        num_images=len(expected),
+        num_examples=len(expected),
         largest_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
         same_answers=float(same.mean()),
-        worst_image=int(differences.max(axis=1).argmax()),
+        worst_example=int(differences.max(axis=1).argmax()),
     )
 
 

@@ -14,10 +14,12 @@ import keras
 import numpy as np
 
 from tlkit.errors import UserError
-from tlkit.export.agreement import Agreement, measure_agreement
+from tlkit.export.agreement import Agreement, measure_agreement, measure_agreement_on_texts
 from tlkit.export.litert import export_litert
 from tlkit.export.onnx import export_onnx
+from tlkit.export.pixels import refuse_texts
 from tlkit.export.saved_model import export_image_classifier
+from tlkit.export.text_saved_model import export_text_classifier
 
 FILES = {"saved-model": ".", "litert": "model.tflite", "onnx": "model.onnx"}
 
@@ -27,9 +29,10 @@ TOLERANCES = {
     "float32": 1e-3,  # the same sums in another order: 5e-6
     "float16": 0.05,  # weights to 11 bits: 0.02
     "int8": 0.3,  # everything to 8 bits, step after step: 0.22; with calibration gone wrong 0.41 to 0.5
-    # Decoders of the same JPEG differ by a grey level here and there; a turned photo differs by much more.
+    # Of images. Decoders of the same JPEG differ by a grey level here and there; a turned photo differs by much more.
     "saved-model": 0.02,
-    # A model that computes in 16 bits is exported in 32: bfloat16 keeps 8 bits of every activation.
+    # A model that computes in 16 bits is exported in 32, one of texts in 16, but asked about other batches: bfloat16
+    # keeps 8 bits of every activation.
     "mixed precision": 0.05,
 }
 
@@ -43,21 +46,22 @@ class ExportReport:
         quantize: "float16", "int8" or None.
         bytes: Of all files of the model.
         input: What the model takes, in words.
-        image_size: Height and width in pixels.
+        image_size: Height and width in pixels; None where it takes texts.
         class_names: In the order of the probabilities.
         multi_label: Whether each class has a probability of its own.
         float_operations: Of an int8 file, the operations that compute in floats.
         calibration_images: How many images the ranges of int8 were taken from.
-        agreement: With the Keras model, or None where there was no image to ask about.
+        agreement: With the Keras model, or None where there was nothing to ask about.
         tolerance: The largest difference of a probability that passes.
         versions: Of the packages that took part.
+        packages: What a process must import before it loads the model, such as "tensorflow_text"; mostly nothing.
     """
 
     format: str
     quantize: str | None
     bytes: int
     input: str
-    image_size: int
+    image_size: int | None
     class_names: tuple[str, ...]
     multi_label: bool
     float_operations: tuple[str, ...]
@@ -65,6 +69,7 @@ class ExportReport:
     agreement: Agreement | None
     tolerance: float
     versions: dict[str, str]
+    packages: tuple[str, ...] = ()
 
     @property
     def agrees(self) -> bool:
@@ -108,13 +113,14 @@ def export_checked(
     Example:
         >>> images = np.random.default_rng(0).integers(0, 256, (8, 128, 128, 3), dtype=np.uint8)
         >>> report = export_checked(model, "lite", format="litert", class_names=["ant", "bee"], images=images)
-        >>> report.agrees, report.agreement.num_images
+        >>> report.agrees, report.agreement.num_examples
         (True, 8)
     """
     if format not in FILES:
         raise UserError(f"export_checked: expected `format` to be one of {', '.join(FILES)}. Received: {format!r}.")
     if quantize and format != "litert":
         raise UserError(f"export_checked: {format!r} has no quantize={quantize!r}. Expected it for 'litert' only.")
+    refuse_texts("export_checked", model)
     folder = pathlib.Path(folder)
     image_size, exported = model.input_shape[1], folder / FILES[format]
     float_operations: tuple[str, ...] = ()
@@ -126,11 +132,10 @@ def export_checked(
         float_operations = export_litert(
             model, exported, class_names=class_names, quantize=quantize, calibration=calibration
         )
-    parts = [exported] if exported.is_file() else [file for file in folder.rglob("*") if file.is_file()]
     report = ExportReport(
         format=format,
         quantize=quantize,
-        bytes=sum(file.stat().st_size for file in parts),
+        bytes=_size_of(exported),
         input="contents of image files" if format == "saved-model" else "RGB pixels from 0 to 255, uint8",
         image_size=image_size,
         class_names=tuple(class_names),
@@ -140,17 +145,86 @@ def export_checked(
         agreement=measure_agreement(model, exported, images, encoded=encoded, multi_label=multi_label)
         if len(images)
         else None,
-        tolerance=_tolerance(model, format, quantize),
-        versions={package: importlib.metadata.version(package) for package in _packages(format)},
+        tolerance=TOLERANCES[format] if format == "saved-model" else _tolerance(model, quantize),
+        versions=_versions(_packages(format)),
     )
-    plain = dataclasses.asdict(report) | {"agreement": report.agreement and report.agreement._asdict()}
-    (folder / "export.json").write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    _write(report, folder)
     return report
 
 
-def _tolerance(model: keras.Model, format: str, quantize: str | None) -> float:
-    if format == "saved-model":
-        return TOLERANCES[format]
+def export_texts_checked(
+    model: keras.Model,
+    folder: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str],
+    texts: Sequence[str],
+    multi_label: bool = False,
+) -> ExportReport:
+    """Export a text classifier into a folder and measure there and then that it answers as the Keras model does.
+
+    Writes `saved_model.pb` with its variables, and `export.json` beside it. There is no other format: LiteRT and ONNX
+    have no tokenizers.
+
+    Args:
+        model: Classifier that maps strings, `(batch,)` or `(batch, 1)`, to probabilities.
+        folder: Where to write; must not hold a SavedModel yet.
+        class_names: Names in the order of the model's outputs.
+        texts: What both models are asked about; may be empty.
+        multi_label: Whether each class has a probability of its own.
+
+    Returns:
+        What `export.json` says; `agrees` tells whether the largest difference is within the tolerance.
+
+    Raises:
+        UserError: As `export_text_classifier` does.
+
+    Example:
+        >>> words = keras.layers.TextVectorization(output_mode="multi_hot", vocabulary=["legs", "wings"])
+        >>> inputs = keras.Input((), dtype="string")
+        >>> topics = keras.Model(inputs, keras.layers.Dense(2, activation="softmax")(words(inputs)))
+        >>> texts = ["six legs", "four wings", ""]
+        >>> report = export_texts_checked(topics, "checked", class_names=["ant", "bee"], texts=texts)
+        >>> report.agrees, report.agreement.num_examples
+        (True, 3)
+    """
+    folder, texts = pathlib.Path(folder), list(texts)
+    packages = export_text_classifier(model, folder, class_names=class_names)
+    agreement = measure_agreement_on_texts(model, folder, texts, multi_label=multi_label) if texts else None
+    report = ExportReport(
+        format="saved-model",
+        quantize=None,
+        bytes=_size_of(folder),
+        input="texts, strings in UTF-8",
+        image_size=None,
+        class_names=tuple(class_names),
+        multi_label=multi_label,
+        float_operations=(),
+        calibration_images=0,
+        agreement=agreement,
+        tolerance=_tolerance(model, None),
+        versions=_versions(["tlkit", "tensorflow", "keras", *packages]),
+        packages=packages,
+    )
+    _write(report, folder)
+    return report
+
+
+def _size_of(exported: pathlib.Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    parts = [exported] if exported.is_file() else [file for file in exported.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in parts)
+
+
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in packages}
+
+
+def _write(report: ExportReport, folder: pathlib.Path) -> None:
+    plain = dataclasses.asdict(report) | {"agreement": report.agreement and report.agreement._asdict()}
+    (folder / "export.json").write_text(json.dumps(plain, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _tolerance(model: keras.Model, quantize: str | None) -> float:
     mixed = any(layer.compute_dtype != "float32" for layer in model.layers)
     return max(TOLERANCES[quantize or "float32"], TOLERANCES["mixed precision"] if mixed else 0)
 

@@ -43,8 +43,24 @@ def import_extra(caller: str, module: str, extra: str) -> Any:
         ) from error
 
 
+def takes_texts(model: keras.Model) -> bool:
+    """Whether the model's one input are strings."""
+    inputs = getattr(model, "inputs", None) or ()
+    return len(inputs) == 1 and inputs[0].dtype == "string"
+
+
+def refuse_texts(caller: str, model: keras.Model) -> None:
+    """Raise where a model of texts is given to what exports models of images."""
+    if takes_texts(model):
+        raise UserError(
+            f"{caller}: the model takes texts, which only a SavedModel can: LiteRT and ONNX have no tokenizers. "
+            f"Expected a model of images. Use `export_text_classifier` or `export_texts_checked`."
+        )
+
+
 def image_size_of(caller: str, model: keras.Model) -> tuple[int, int]:
     """Height and width of the images that the model takes."""
+    refuse_texts(caller, model)
     shape = getattr(model, "input_shape", None)
     if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3 or None in shape[1:]:
         raise UserError(

@@ -82,7 +82,7 @@ def main() -> None:
         print("Not compared with the Keras model: no validation photo has a format that TensorFlow decodes.")
         return
     print(
-        f"Compared with the Keras model on {report.agreement.num_images} validation photos: the same answer to "
+        f"Compared with the Keras model on {report.agreement.num_examples} validation photos: the same answer to "
         f"{report.agreement.same_answers:.1%}.\nLargest difference of a probability: "
         f"{report.agreement.largest_difference:.1e}, mean difference: {report.agreement.mean_difference:.1e}"
     )

@@ -1,4 +1,4 @@
-"""Image folders: split, load, weigh; no TensorFlow until a data set is made."""
+"""Images and texts: split, load, inspect, weigh; no TensorFlow until a data set is made."""
 
 from tlkit.data.class_weights import class_weights
 from tlkit.data.decoding import IMAGE_EXTENSIONS, decode_image
@@ -10,6 +10,19 @@ from tlkit.data.load_unlabelled_images import UnlabelledImages, load_unlabelled_
 from tlkit.data.sample_domains import write_sample_domains
 from tlkit.data.sample_images import write_sample_images
 from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
+from tlkit.data.texts import (
+    TextRows,
+    TextSplits,
+    TextTable,
+    UnlabelledTexts,
+    fingerprint_texts,
+    load_texts,
+    load_unlabelled_texts,
+    read_texts,
+    split_texts,
+    write_sample_text_domains,
+    write_sample_texts,
+)
 
 __all__ = [
     "IMAGE_EXTENSIONS",
@@ -18,15 +31,26 @@ __all__ = [
     "ImageFolder",
     "ImageReport",
     "ImageSplits",
+    "TextRows",
+    "TextSplits",
+    "TextTable",
     "UnlabelledImages",
+    "UnlabelledTexts",
     "class_weights",
     "decode_image",
     "epochs",
     "fingerprint_images",
+    "fingerprint_texts",
     "inspect_images",
     "load_image_folder",
+    "load_texts",
     "load_unlabelled_images",
+    "load_unlabelled_texts",
+    "read_texts",
     "split_image_folder",
+    "split_texts",
     "write_sample_domains",
     "write_sample_images",
+    "write_sample_text_domains",
+    "write_sample_texts",
 ]

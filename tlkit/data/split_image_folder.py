@@ -85,7 +85,7 @@ def split_image_folder(
     Raises:
         UserError: When something is missing, is not laid out as above, or is too little to split.
     """
-    path, shares = Path(folder), _checked_shares(split)
+    path, shares = Path(folder), checked_shares(split)
     is_table = path.is_file() or (path.suffix.lower() in (".csv", ".tsv") and not path.is_dir())
     source = _from_table(path) if is_table else _from_folder(path)
     if group_pattern:
@@ -151,7 +151,8 @@ def _from_table(table: Path) -> _Source:
     return _Source(images, class_names, multi_label)
 
 
-def _checked_shares(split: Sequence[float]) -> tuple[float, float, float]:
+def checked_shares(split: Sequence[float]) -> tuple[float, float, float]:
+    """The shares of the parts, which must be such."""
     shares = tuple(float(share) for share in split)
     if len(shares) != 3 or abs(sum(shares) - 1) > 1e-6 or min(shares) < 0 or not (shares[0] > 0 and shares[1] > 0):
         raise UserError(

@@ -45,10 +45,14 @@ def cut_units(units: Sequence[Unit], shares: Sequence[float], seed: int) -> list
     Reference: K. Sechidis, G. Tsoumakas and I. Vlahavas, 2011, "On the Stratification of Multi-Label Data", ECML PKDD,
     https://doi.org/10.1007/978-3-642-23808-6_10. Differs from it in: the hash decides, and only gaps are mended.
     """
+    return cut_at(units, [position(unit.name, seed) for unit in units], shares)
+
+
+def cut_at(units: Sequence[Unit], positions: Sequence[float], shares: Sequence[float]) -> list[int]:
+    """The same for units whose positions are known."""
     train_end = shares[0]
     validation_end = shares[0] + shares[1] if shares[2] else 1.0
     intervals = ((0.0, train_end), (train_end, validation_end), (validation_end, 1.0))
-    positions = [position(unit.name, seed) for unit in units]
     part_of = [next(part for part, (_, end) in enumerate(intervals) if place < end) for place in positions]
     counts: list[Counter[int]] = [Counter(), Counter(), Counter()]  # units of each class, by part
     having: dict[int, list[int]] = {}  # class -> numbers of the units that have it

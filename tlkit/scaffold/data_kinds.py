@@ -48,6 +48,26 @@ def _write_sample_domains(source: Path, target: Path) -> None:
     write_sample_domains(source, target)
 
 
+def _describe_texts(source: Path) -> str:
+    from tlkit.data import split_texts
+
+    splits = split_texts(source, seed=0)
+    count = len(splits.train) + len(splits.validation) + len(splits.test)
+    return f"{count:,} texts of {len(splits.class_names)} classes"
+
+
+def _write_sample_texts(folder: Path) -> None:
+    from tlkit.data import write_sample_texts
+
+    write_sample_texts(folder)
+
+
+def _write_sample_text_domains(source: Path, target: Path) -> None:
+    from tlkit.data import write_sample_text_domains
+
+    write_sample_text_domains(source, target)
+
+
 def _inspect_images(folder: Path, progress: bool) -> ImageReport:
     from tlkit.data import inspect_images
 
@@ -61,7 +81,14 @@ DATA_KINDS = {
         _write_sample_images,
         _inspect_images,
         _write_sample_domains,
-    )
+    ),
+    "texts": DataKind(
+        "Table (.csv, .tsv, .jsonl) with the columns text and label, or a folder with one subfolder of .txt files for "
+        "each class",
+        _describe_texts,
+        _write_sample_texts,
+        write_sample_domains=_write_sample_text_domains,
+    ),
 }
 
 

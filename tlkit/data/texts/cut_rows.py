@@ -1,0 +1,105 @@
+"""Which part a row belongs to: by the hash of its text or group, for millions of rows at once; `stable_cut` mends."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tlkit.data.stable_cut import PARTS, Unit, cut_at
+from tlkit.data.texts.scan import Scan
+
+_CHUNK = 2**20  # rows whose positions are computed at once
+
+
+def cut_rows(
+    scan: Scan, rows: NDArray[np.uint32], shares: Sequence[float], seed: int, labels: NDArray[np.int32] | None = None
+) -> NDArray[np.uint8]:
+    """The part of each of these rows: by position, mended for classes that a part has none of."""
+    names = scan.hashes[rows] if scan.keys is None else _unit_names(scan.hashes[rows], scan.keys[rows])
+    labels = scan.labels[rows] if labels is None else labels
+    ends = np.array([shares[0], shares[0] + shares[1] if shares[2] else 1.0])
+    parts = np.empty(len(rows), np.uint8)
+    for start in range(0, len(rows), _CHUNK):
+        chunk = slice(start, start + _CHUNK)
+        parts[chunk] = np.searchsorted(ends, positions(names[chunk], seed), side="right")
+    counts = count_by_part(labels, parts, int(labels.max(initial=0)) + 1)
+    present = counts.sum(axis=1) > 0
+    lacking = present & ((counts == 0) & (np.array(shares) > 0)).any(axis=1)
+    if lacking.any():
+        _mend(names, labels, parts, lacking[labels], shares, seed)
+    return parts
+
+
+def positions(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
+    """Numbers in [0, 1) for hashes and a seed, as in `split_texts`."""
+    mixed = hashes ^ np.uint64(int.from_bytes(hashlib.sha256(f"{seed}".encode()).digest()[:8], "big"))
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    # As many bits as a float has, so that none rounds up to 1.
+    return (mixed >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mend(
+    names: NDArray[np.uint64],
+    labels: NDArray[np.int32],
+    parts: NDArray[np.uint8],
+    of_lacking: NDArray[np.bool_],
+    shares: Sequence[float],
+    seed: int,
+) -> None:
+    """Give each part a text of the classes that it lacks, where there are enough."""
+    units, unit_of = np.unique(names[of_lacking], return_inverse=True)
+    all_of_them = np.isin(names, units)
+    classes: list[set[int]] = [set() for _ in units]
+    numbers = np.searchsorted(units, names[all_of_them])
+    for number, label in zip(numbers.tolist(), labels[all_of_them].tolist(), strict=True):
+        classes[number].add(label)
+    places = positions(units, seed).tolist()
+    named = [Unit(f"{name:016x}", frozenset(its)) for name, its in zip(units.tolist(), classes, strict=True)]
+    cut = cut_at(named, places, shares)
+    parts[all_of_them] = np.array(cut, np.uint8)[numbers]
+
+
+def _unit_names(hashes: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """One number for all rows that a chain of groups and equal texts connects: the smallest key among them."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    texts, text_of = np.unique(hashes, return_inverse=True)
+    groups, group_of = np.unique(keys, return_inverse=True)
+    size = len(texts) + len(groups)
+    links = coo_array((np.ones(len(hashes), bool), (text_of, len(texts) + group_of)), shape=(size, size))
+    number, component = connected_components(links, directed=False)
+    smallest = np.full(number, np.iinfo(np.uint64).max, np.uint64)
+    np.minimum.at(smallest, component[text_of], keys)
+    named: NDArray[np.uint64] = smallest[component[text_of]]
+    return named
+
+
+# Rows that belong together -------------------------------------------------------------------------
+
+
+def count_by_part(labels: NDArray[np.int32], parts: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
+    """`(num_classes, 3)`: how many rows of each class each part has."""
+    counts = np.zeros((num_classes, len(PARTS)), np.int64)
+    for part in range(len(PARTS)):
+        counts[:, part] = np.bincount(labels[parts == part], minlength=num_classes)
+    return counts
+
+
+def straddling(hashes: NDArray[np.uint64], values: NDArray[np.generic]) -> list[NDArray[np.int64]]:
+    """Groups of rows with the same hash that do not all have the same value."""
+    return [group for group in repeated(hashes) if (values[group] != values[group[0]]).any()]
+
+
+def repeated(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
+    """Groups of rows with the same hash, each in order."""
+    order = np.argsort(hashes, kind="stable")
+    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])  # each is the same as the one after it
+    for run in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1):
+        if len(run):
+            yield order[run[0] : run[-1] + 2]

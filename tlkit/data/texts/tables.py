@@ -1,0 +1,326 @@
+"""The records of one file: rows of CSV or JSON lines, each with its place, or a whole file that is one text."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tlkit.data.texts.text_files import TextFile, open_text_file
+from tlkit.errors import UserError, printable
+
+CSV_EXTENSIONS = (".csv", ".tsv")
+JSON_EXTENSIONS = (".jsonl", ".ndjson")
+TABLE_EXTENSIONS = (*CSV_EXTENSIONS, *JSON_EXTENSIONS)
+LONGEST_CELL = 2**24  # characters: what is longer is the rest of a file after a double quote without its pair
+DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
+
+# What the columns are called elsewhere: suggested when one is missing, never guessed.
+_TEXTS = "message messages content contents sentence sentences body review reviews comment comments utterance query \
+tweet description title text_content document".split()
+_LABELS = "labels class classes class_name category categories target intent intents topic sentiment tag y".split()
+_PARTS = {"part", "subset", "set", "partition"}
+_GROUPS = {"group_id", "author", "author_id", "user", "user_id", "thread_id", "conversation_id"}
+
+
+class Record(NamedTuple):
+    """One row: its place, and what it holds, or why it cannot be read.
+
+    Attributes:
+        offset: Byte where it begins.
+        size: Bytes it takes.
+        line: Number of its first line, from 1.
+        text: The cell of the text, as it stands there.
+        label: The cell of the label; None where there is no such column.
+        part: The cell of the split.
+        group: The cell of the group.
+        problem: A sentence about why it cannot be used; it begins alike for the same kind of problem.
+        num_lines: Lines it takes.
+    """
+
+    offset: int
+    size: int
+    line: int
+    text: str = ""
+    label: str | None = None
+    part: str = ""
+    group: str = ""
+    problem: str = ""
+    num_lines: int = 1
+
+
+class Columns(NamedTuple):
+    """Where the columns are: places in a row of CSV, or keys of a JSON object. None for those that are not there."""
+
+    text: Any
+    label: Any
+    part: Any
+    group: Any
+
+
+class Document(NamedTuple):
+    """A file that is one text, labelled by its folder."""
+
+    file: TextFile
+    label: str | None
+    columns: Columns = Columns(None, None, None, None)
+
+    def records(self) -> Iterator[Record]:
+        """The one record."""
+        size = self.file.state[0] - self.file.start
+        yield Record(self.file.start, size, 1, self.text_of(_read(self.file, self.file.start, size)), self.label)
+
+    def text_of(self, content: bytes) -> str:
+        """The text of a record's bytes."""
+        return self.file.decode(content)
+
+
+class CsvTable(NamedTuple):
+    """A table with a first line that names the columns."""
+
+    file: TextFile
+    columns: Columns
+    delimiter: str
+    num_cells: int
+
+    def records(self) -> Iterator[Record]:
+        """Every row but the first; rows of nothing but empty cells are none."""
+        csv.field_size_limit(LONGEST_CELL)
+        lines = _Counted(self.file)
+        reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        text, label, part, group = self.columns
+        is_first, end, last = True, lines.place, 0
+        while True:
+            offset, line = end, last + 1
+            problem, row = "", list[str]()
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                problem = f"not readable as CSV ({error}): look for a double quote without its pair"
+            end, last = lines.place, lines.number
+            if not problem and not any(map(str.strip, row)):
+                continue
+            if is_first:
+                is_first = False
+                continue
+            place = (offset, end - offset, line)
+            if not problem and len(row) != self.num_cells:
+                problem = _wrong_cells(row, self.num_cells, self.delimiter)
+            if problem:
+                yield Record(*place, problem=problem, num_lines=last - line + 1)
+                continue
+            yield Record(
+                *place,
+                row[text],
+                None if label is None else row[label],
+                "" if part is None else row[part],
+                "" if group is None else row[group],
+            )
+
+    def text_of(self, content: bytes) -> str:
+        """The text of a record's bytes."""
+        csv.field_size_limit(LONGEST_CELL)
+        lines = io.StringIO(self.file.decode(content), newline="\n")
+        rows = csv.reader(lines, delimiter=self.delimiter, strict=True)
+        text: str = next(row for row in rows if row)[self.columns.text]
+        return text
+
+
+class JsonTable(NamedTuple):
+    """One JSON object in each line."""
+
+    file: TextFile
+    columns: Columns
+
+    def records(self) -> Iterator[Record]:
+        """Every line that holds something."""
+        offset = self.file.start
+        text, label, part, group = self.columns
+        for number, (line, size) in enumerate(self.file.lines(), start=1):
+            place = (offset, size, number)
+            offset += size
+            if line.isspace():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                yield Record(*place, problem=f"no JSON object ({error}). Expected one object in each line")
+                continue
+            if not isinstance(row, dict):
+                yield Record(*place, problem=f"JSON, but no object. Expected one such as {_EXAMPLE}")
+                continue
+            found, problem = row.get(text), ""
+            if found is not None and not isinstance(found, str):
+                problem = f"the text is {_json_type(found)}. Expected a string in double quotes"
+            cells = {name: row.get(name) for name in (label, part, group) if name is not None}
+            odd = next((name for name, cell in cells.items() if isinstance(cell, (list, dict, float))), None)
+            if odd is not None and not problem:
+                problem = f"the {printable(odd)} is {_json_type(cells[odd])}. Expected one name, a string"
+            if problem:
+                yield Record(*place, problem=problem)
+                continue
+            yield Record(
+                *place,
+                found or "",
+                None if label is None else _cell(cells[label]),
+                "" if part is None else _cell(cells[part]),
+                "" if group is None else _cell(cells[group]),
+            )
+
+    def text_of(self, content: bytes) -> str:
+        """The text of a record's bytes."""
+        text: str = json.loads(self.file.decode(content))[self.columns.text]
+        return text
+
+
+Source = Document | CsvTable | JsonTable
+
+_EXAMPLE = '{"text": "Where is my parcel?", "label": "order"}'
+
+
+def open_table(path: Path, *, text_column: str, label_column: str, needs_label: bool) -> CsvTable | JsonTable:
+    """Find the columns of a table.
+
+    Args:
+        path: The file.
+        text_column: The column of the texts.
+        label_column: The column of the labels.
+        needs_label: Whether to refuse a table without the latter.
+
+    Raises:
+        UserError: When it is no such table.
+    """
+    file = open_text_file(path)
+    if path.suffix.lower() in JSON_EXTENSIONS:
+        names = _json_names(file)
+        columns = _find_columns(path, names, text_column, label_column, needs_label)
+        return JsonTable(file, Columns(*(None if place is None else names[place] for place in columns)))
+    header, delimiter = _csv_header(file, (text_column, label_column))
+    columns = _find_columns(path, header, text_column, label_column, needs_label)
+    return CsvTable(file, columns, delimiter, len(header))
+
+
+class _Counted:
+    """The lines of a file, and how many bytes and lines were taken: `csv.reader` takes no more than a row needs."""
+
+    def __init__(self, file: TextFile) -> None:
+        self.place, self.number = file.start, 0
+        self._lines = file.lines()
+
+    def __iter__(self) -> _Counted:
+        return self
+
+    def __next__(self) -> str:
+        line, size = next(self._lines)
+        self.place += size
+        self.number += 1
+        return line
+
+
+def _read(file: TextFile, offset: int, size: int) -> bytes:
+    with file.path.open("rb") as opened:
+        opened.seek(offset)
+        return opened.read(size)
+
+
+def _wrong_cells(row: Sequence[str], expected: int, delimiter: str) -> str:
+    others = {name for mark, name in DELIMITERS.items() if mark != delimiter and mark in "".join(row)}
+    if len(row) == 1 and others:
+        how = f"Separate them by {DELIMITERS[delimiter]}, as in the first line, not by {' or '.join(sorted(others))}"
+    else:
+        how = "Complete the row, or put a cell that holds the separator in double quotes"
+    return f"{len(row)} cell{'s' if len(row) != 1 else ''} where the first line has {expected}. {how}"
+
+
+def _json_type(value: object) -> str:
+    names = {list: "a list", dict: "an object", float: "a number with a fraction", int: "a number"}
+    return names.get(type(value), "no string")
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+# Columns ------------------------------------------------------------------------------------------
+
+
+def _csv_header(file: TextFile, wanted: Sequence[str]) -> tuple[list[str], str]:
+    """The names in the first line that holds something, and what separates them."""
+    first = next((line for line, _ in file.lines() if line.strip()), "")
+    if not first:
+        raise UserError(f"{file.path} is empty. Expected a first line such as '{','.join(wanted)}' and rows below it.")
+    if "\r" in first.rstrip("\r\n"):
+        raise UserError(
+            f"{file.path} ends its lines with a carriage return alone, as old Macs did. Save it with line ends of "
+            "Unix or Windows."
+        )
+    names = {mark: next(row for row in csv.reader(_Counted(file), delimiter=mark) if row) for mark in ",\t;"}
+
+    def score(mark: str) -> tuple[int, int]:
+        return len({name.strip().lower() for name in names[mark]} & {name.lower() for name in wanted}), len(names[mark])
+
+    best = max(names, key=score)
+    if len(names[best]) == 1 and "|" in first:
+        raise UserError(
+            f"{file.path} is separated by vertical bars (|). Expected commas, tabs or semicolons: write it with one "
+            "of these, in pandas with read_csv(..., sep='|') and to_csv(index=False)."
+        )
+    return [name.strip() for name in names[best]], best
+
+
+def _json_names(file: TextFile) -> list[str]:
+    line = next((line for line, _ in file.lines() if line.strip()), "").strip()
+    if not line:
+        raise UserError(f"{file.path} is empty. Expected one JSON object in each line, such as {_EXAMPLE}.")
+    try:
+        row = json.loads(line)
+    except ValueError:
+        row = None
+    if isinstance(row, dict):
+        return list(row)
+    if line.startswith("["):
+        raise UserError(
+            f"{file.path} is a JSON array. Expected one object in each line, such as {_EXAMPLE}: in pandas, "
+            "read_json(...) and to_json(..., orient='records', lines=True)."
+        )
+    raise UserError(f"{file.path} does not begin with a JSON object in one line. Expected one such as {_EXAMPLE}.")
+
+
+def _find_columns(path: Path, names: list[str], text: str, label: str, needs_label: bool) -> Columns:
+    return Columns(
+        _place(path, names, "text", text, _TEXTS, True),
+        _place(path, names, "label", label, _LABELS, needs_label),
+        _place(path, names, "split", "split", [], False),
+        _place(path, names, "group", "group", [], False),
+    )
+
+
+def _place(path: Path, names: list[str], role: str, wanted: str, others: list[str], is_needed: bool) -> int | None:
+    """Where a column is: by its exact name, or by the one that differs in upper and lower case."""
+    lower = [name.lower() for name in names]
+    for spelled, name in ((names, wanted.strip()), (lower, wanted.strip().lower())):
+        if spelled.count(name) > 1:
+            raise UserError(f"{path} has two columns {wanted!r}: keep one of them.")
+        if name in spelled:
+            return spelled.index(name)
+    if not is_needed:
+        return None
+    has = f"Its columns are {', '.join(repr(printable(name)) for name in names[:20])}"
+    has += f" and {len(names) - 20} more" if len(names) > 20 else ""
+    close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.7)
+    near = close or [name for name in others if name in lower]
+    if near:
+        found = names[lower.index(near[0])]
+        raise UserError(
+            f"{path} has no column {wanted!r}. {has}: did you mean {found!r}? Then say {role}_column={found!r}."
+        )
+    raise UserError(
+        f"{path} has no column {wanted!r}. {has}: name the one that holds the {role}s with {role}_column, or put a "
+        "first line with the names of the columns above the rows."
+    )

@@ -1,21 +1,34 @@
-"""What a classifier is worth: numbers and pictures; no TensorFlow."""
+"""What a classifier is worth: numbers, pictures and pages; no TensorFlow."""
 
+from tlkit.evaluation.accuracy_by_length import accuracy_by_length
+from tlkit.evaluation.calibration import calibration
 from tlkit.evaluation.classification_metrics import classification_metrics
 from tlkit.evaluation.example_log_loss import example_log_loss
+from tlkit.evaluation.most_wrong import most_wrong
 from tlkit.evaluation.multilabel_metrics import multilabel_metrics
+from tlkit.evaluation.plot_accuracy_by_length import plot_accuracy_by_length
 from tlkit.evaluation.plot_adaptation import plot_adaptation
+from tlkit.evaluation.plot_calibration import plot_calibration
 from tlkit.evaluation.plot_class_scores import plot_class_scores
 from tlkit.evaluation.plot_confusion_matrix import plot_confusion_matrix
 from tlkit.evaluation.plot_domains import plot_domains
 from tlkit.evaluation.plot_images import plot_examples, plot_most_wrong
 from tlkit.evaluation.plot_learning_curves import plot_learning_curves
 from tlkit.evaluation.plot_learning_rates import plot_learning_rates
+from tlkit.evaluation.word_importance import WordImportance, word_importance
+from tlkit.evaluation.write_most_wrong_texts import write_most_wrong_texts
 
 __all__ = [
+    "WordImportance",
+    "accuracy_by_length",
+    "calibration",
     "classification_metrics",
     "example_log_loss",
+    "most_wrong",
     "multilabel_metrics",
+    "plot_accuracy_by_length",
     "plot_adaptation",
+    "plot_calibration",
     "plot_class_scores",
     "plot_confusion_matrix",
     "plot_domains",
@@ -23,4 +36,6 @@ __all__ = [
     "plot_learning_curves",
     "plot_learning_rates",
     "plot_most_wrong",
+    "word_importance",
+    "write_most_wrong_texts",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tlkit.errors import UserError
+from tlkit.evaluation._check import check_predictions
 
 
 def classification_metrics(
@@ -43,7 +43,7 @@ def classification_metrics(
         >>> classification_metrics([0, 1, 1], probabilities, ["ant", "bee"])["accuracy"]
         0.6666666666666666
     """
-    labels, probabilities = _checked(labels, probabilities, len(class_names))
+    labels, probabilities = check_predictions("classification_metrics", labels, probabilities, len(class_names))
     num_examples, num_classes = probabilities.shape
     matrix = np.zeros((num_classes, num_classes), int)
     np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
@@ -93,31 +93,6 @@ def wilson_interval(num_right: int, num_examples: int, z: float = 1.959963984540
     half = z * math.sqrt(share * (1 - share) / num_examples + z**2 / (4 * num_examples**2)) / widening
     # At 0 and 1 the formula gives exactly 0 and 1, which rounding would miss by 1e-17.
     return (0.0 if num_right == 0 else centre - half), (1.0 if num_right == num_examples else centre + half)
-
-
-def _checked(labels: Any, probabilities: Any, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    labels, probabilities = np.asarray(labels), np.asarray(probabilities, np.float64)
-    if len(labels) == 0:
-        raise UserError("classification_metrics: there is no example to judge. Expected at least one label.")
-    if labels.ndim != 1 or probabilities.shape != (len(labels), num_classes):
-        raise UserError(
-            f"classification_metrics: expected `labels` of shape (n,) and `probabilities` of shape (n, {num_classes}) "
-            f"for {num_classes} `class_names`. Received: {labels.shape} and {probabilities.shape}."
-        )
-    if not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0 or labels.max() >= num_classes:
-        raise UserError(f"classification_metrics: expected `labels` to be integers from 0 to {num_classes - 1}.")
-    if not np.isfinite(probabilities).all():
-        raise UserError(
-            "classification_metrics: `probabilities` hold values that are not finite, so the training diverged. "
-            "Train again with a smaller learning rate."
-        )
-    # 0.05: rows that were computed in 16 bits miss 1 by up to a few hundredths.
-    if probabilities.min() < 0 or abs(probabilities.sum(axis=1) - 1).max() > 0.05:
-        raise UserError(
-            "classification_metrics: expected rows of `probabilities` to be positive and to sum to 1. For logits, "
-            "apply softmax first."
-        )
-    return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
 def divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tlkit.errors import UserError
 from tlkit.evaluation._figure import INK, MUTED, RED, RULE, new_figure, shorten
 from tlkit.evaluation.example_log_loss import example_log_loss
+from tlkit.evaluation.most_wrong import is_misjudged
 from tlkit.evaluation.multilabel_metrics import THRESHOLD
 
 _COLUMNS = 6
@@ -56,11 +57,8 @@ def plot_most_wrong(
         raise UserError("plot_most_wrong: expected as many images, labels, probabilities and files of each.")
     labels = np.asarray(labels).astype(int)
     probabilities = np.asarray(probabilities, float).reshape(len(labels), len(class_names))
-    if labels.ndim == 1:
-        is_wrong, caption = probabilities.argmax(axis=1) != labels, _caption
-    else:
-        is_wrong, caption = ((probabilities > THRESHOLD) != labels).any(axis=1), _multilabel_caption
-    wrong = np.flatnonzero(is_wrong)
+    caption = _caption if labels.ndim == 1 else _multilabel_caption
+    wrong = np.flatnonzero(is_misjudged(labels, probabilities))
     costs = example_log_loss(labels[wrong], probabilities[wrong])
     captions, worst = [], wrong[np.argsort(-costs, kind="stable")][:count]
     for index in worst:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
+from tlkit.data.inspection.class_counts import FEW_EXAMPLES, Things, find_in_counts
 from tlkit.data.inspection.facts import ImageFacts
-from tlkit.data.inspection.report import Finding, Severity
-from tlkit.data.inspection.seen import Seen, counted
+from tlkit.data.inspection.finding import Finding, Severity, counted
+from tlkit.data.inspection.seen import Seen
+from tlkit.data.stable_cut import PARTS
 
-FEW_IMAGES = 10  # of a class: a split of 70/15/15 leaves one or two to judge by
-UNEVEN = 10  # times as many images: always naming the common one of two such classes is right for 91 %
 GREY_GAP = 0.5  # between the shares of grey images of two classes: guessing by colour is then right for 75 % of them
 _GREY = ("1", "L", "LA", "I", "F")
 
@@ -21,10 +20,7 @@ def find_in_classes(seen: Seen) -> list[Finding]:
     counts = Counter(label for one in seen.good for label in one.file.classes)
     return [
         *_same_pictures(seen),
-        *_few(seen, counts),
-        *_lacking(seen),
-        *_uneven(seen, counts),
-        *_alike(seen),
+        *_in_counts(seen),
         *_grey(seen, counts),
     ]
 
@@ -67,78 +63,17 @@ def _same(
     return [Finding(severity, f"{counted(groups, 'picture is', 'pictures are')} {what}", files, details)]
 
 
-def _few(seen: Seen, counts: Counter[int]) -> list[Finding]:
-    few = sorted((counts[label], label) for label in range(len(seen.class_names)) if counts[label] < FEW_IMAGES)
-    if not few:
-        return []
-    sentence = (
-        f"{counted(few, 'class has', 'classes have')} fewer than {FEW_IMAGES} images that decode: too few to learn "
-        "from, or to judge by. Add images, or leave the class out."
-    )
-    return [Finding("warning", sentence, (), tuple(f"{seen.class_name(label)}: {number}" for number, label in few))]
-
-
-def _lacking(seen: Seen) -> list[Finding]:
-    """Classes that a part has no image of, though it has images."""
-    present: dict[str, set[int]] = {}
-    for one in seen.good:
-        present.setdefault(one.part, set()).update(one.file.classes)
-    meanings = {
-        "train": "cannot be learned",
-        "validation": "is not judged while training",
-        "test": "is not judged in the end",
-    }
-    findings = []
-    for part, meaning in meanings.items():
-        missing = set(range(len(seen.class_names))) - present.get(part, set())
-        if part in present and missing:
-            sentence = (
-                f"{counted(missing, 'class has', 'classes have')} no {part} image that decodes: what is not there "
-                f"{meaning}. Add images, or leave the class out."
-            )
-            findings.append(
-                Finding("warning", sentence, (), tuple(seen.class_name(label) for label in sorted(missing)))
-            )
-    return findings
-
-
-def _uneven(seen: Seen, counts: Counter[int]) -> list[Finding]:
-    by_size = sorted((number, label) for label, number in counts.items())
-    if not by_size or by_size[-1][0] < UNEVEN * by_size[0][0]:
-        return []
-    (least, smallest), (most, largest) = by_size[0], by_size[-1]
-    sentence = (
-        f"The class '{seen.class_name(largest)}' has {most / least:.0f} times as many images as "
-        f"'{seen.class_name(smallest)}' ({most:,} and {least:,}): the accuracy hardly tells how the rare classes do. "
-        "Go by the balanced accuracy, and weigh the classes (class_weights, as generated projects do)."
-    )
-    return [Finding("warning", sentence)]
-
-
-def _alike(seen: Seen) -> list[Finding]:
-    """Class names that differ only in case, spaces, spelling of accents, or a plural."""
-    spellings: dict[str, list[int]] = {}
-    for label, name in enumerate(seen.class_names):
-        key = unicodedata.normalize("NFC", name).casefold().translate(dict.fromkeys(map(ord, " _-")))
-        spellings.setdefault(key or name, []).append(label)
-    for key in [*spellings]:
-        for plural in (f"{key}s", f"{key}es"):
-            if len(key) > 2 and key in spellings and plural in spellings:  # "a" and "as" are no such pair
-                spellings[key] += spellings.pop(plural)
-    groups = [[f"'{seen.class_name(label)}'" for label in labels] for labels in spellings.values() if len(labels) > 1]
-    if not groups:
-        return []
-    sentence = (
-        f"{counted(groups, 'class seems', 'classes seem')} to be there under several names, which the model has to "
-        "tell apart. Merge them if they mean the same."
-    )
-    return [Finding("warning", sentence, (), tuple(" and ".join(names) for names in groups))]
+def _in_counts(seen: Seen) -> list[Finding]:
+    by_part = Counter((label, one.part) for one in seen.good for label in one.file.classes)
+    classes = {name: {part: by_part[label, part] for part in PARTS} for label, name in enumerate(seen.class_names)}
+    parts = Counter(one.part for one in seen.good)
+    return find_in_counts(classes, parts, Things("images", "image that decodes", "images that decode"))
 
 
 def _grey(seen: Seen, counts: Counter[int]) -> list[Finding]:
     """A lack of colour that tells the class."""
     grey = Counter(label for one in seen.good if one.mode.split(";")[0] in _GREY for label in one.file.classes)
-    shares = sorted((grey[label] / number, label) for label, number in counts.items() if number >= FEW_IMAGES)
+    shares = sorted((grey[label] / number, label) for label, number in counts.items() if number >= FEW_EXAMPLES)
     if not shares or shares[-1][0] - shares[0][0] < GREY_GAP:
         return []
     (least, colourful), (most, pale) = shares[0], shares[-1]

@@ -10,8 +10,8 @@ from PIL import Image
 
 from tlkit.data.image_listing import extensions
 from tlkit.data.inspection.facts import LARGE_PICTURE, ImageFacts
-from tlkit.data.inspection.report import Finding, Severity
-from tlkit.data.inspection.seen import Seen, counted
+from tlkit.data.inspection.finding import Finding, Severity, counted
+from tlkit.data.inspection.seen import Seen
 from tlkit.errors import printable
 
 SMALL_SIDE = 32  # pixels: image networks halve their input five times, so that this is one value at the end

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import statistics
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from tlkit.data.inspection.class_findings import find_in_classes
 from tlkit.data.inspection.facts import alike_at_first_sight, in_parallel, look, same_pictures
 from tlkit.data.inspection.file_findings import find_in_files
+from tlkit.data.inspection.finding import Finding, worst_first
 from tlkit.data.inspection.left_out import left_out_of_folder, left_out_of_table
-from tlkit.data.inspection.report import SEVERITIES, Finding, ImageReport
+from tlkit.data.inspection.printing import progress_bar
+from tlkit.data.inspection.report import ImageReport
 from tlkit.data.inspection.seen import Seen
 from tlkit.data.split_image_folder import ImageSplits, split_image_folder
 from tlkit.data.stable_cut import PARTS
@@ -80,13 +81,13 @@ def inspect_images(
         modes=_most_common(one.mode + "+alpha" * one.is_transparent for one in seen.good),
         sizes=_sizes([(one.width, one.height) for one in seen.good]),
         num_turned=sum(one.is_turned for one in seen.good),
-        findings=tuple(sorted(findings, key=lambda finding: [*SEVERITIES].index(finding.severity))),
+        findings=worst_first(findings),
     )
 
 
 def _look_at_all(source: Path, splits: ImageSplits, progress: bool) -> Seen:
     files = [(file, part) for part in PARTS for file in getattr(splits, part)]
-    with warnings.catch_warnings(), _progress_bar(progress) as follow:
+    with warnings.catch_warnings(), progress_bar(progress) as follow:
         warnings.simplefilter("ignore")  # Pillow's, which name no file
         facts = [*in_parallel(look, files, follow("Looking at images", len(files)))]
         candidates = alike_at_first_sight(facts)
@@ -120,22 +121,3 @@ def _sizes(sizes: list[tuple[int, int]]) -> dict[str, tuple[int, int]]:
     widths, heights = zip(*sizes, strict=True)
     median = (statistics.median_low(widths), statistics.median_low(heights))
     return {"smallest": by_area[0], "median": median, "largest": by_area[-1]}
-
-
-@contextlib.contextmanager
-def _progress_bar(shown: bool) -> Iterator[Callable[[str, int], Callable[[int], None]]]:
-    """Gives a function that begins a bar and returns what moves it."""
-    if not shown:
-        yield lambda _description, _total: lambda _number: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-
-        def follow(description: str, total: int) -> Callable[[int], None]:
-            task = bars.add_task(description, total=total)
-            return functools.partial(bars.advance, task)
-
-        yield follow

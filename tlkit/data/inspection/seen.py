@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence, Sized
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tlkit.data.inspection.facts import ImageFacts
+from tlkit.data.inspection.finding import Finding, Severity
 from tlkit.data.inspection.left_out import LeftOut
-from tlkit.data.inspection.report import Finding, Severity
 from tlkit.errors import printable
 
 
@@ -65,8 +65,3 @@ class Seen:
         facts = sorted(facts, key=lambda one: self.name(one.file.path))
         details = tuple(f"{self.file_name(one)}: {detail(one)}" for one in facts) if detail else ()
         return [Finding(severity, sentence, tuple(self.name(one.file.path) for one in facts), details)]
-
-
-def counted(things: Sized, one: str, many: str) -> str:
-    """The number and the word for it: "1 image", "2,000 images"."""
-    return f"{len(things):,} {one if len(things) == 1 else many}"

@@ -11,11 +11,13 @@ from tlkit.data.sample_domains import write_sample_domains
 from tlkit.data.sample_images import write_sample_images
 from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
 from tlkit.data.texts import (
+    TextReport,
     TextRows,
     TextSplits,
     TextTable,
     UnlabelledTexts,
     fingerprint_texts,
+    inspect_texts,
     load_texts,
     load_unlabelled_texts,
     read_texts,
@@ -31,6 +33,7 @@ __all__ = [
     "ImageFolder",
     "ImageReport",
     "ImageSplits",
+    "TextReport",
     "TextRows",
     "TextSplits",
     "TextTable",
@@ -42,6 +45,7 @@ __all__ = [
     "fingerprint_images",
     "fingerprint_texts",
     "inspect_images",
+    "inspect_texts",
     "load_image_folder",
     "load_texts",
     "load_unlabelled_images",

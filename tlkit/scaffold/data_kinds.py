@@ -10,7 +10,7 @@ from tlkit.errors import UserError
 from tlkit.scaffold.templates import Template
 
 if TYPE_CHECKING:
-    from tlkit.data import ImageReport
+    from tlkit.data import ImageReport, TextReport
 
 
 class DataKind(NamedTuple):
@@ -24,7 +24,7 @@ class DataKind(NamedTuple):
     prompt: str
     describe: Callable[[Path], str]
     write_sample: Callable[[Path], None]
-    inspect: Callable[[Path, bool], ImageReport] | None = None
+    inspect: Callable[[Path, bool], ImageReport | TextReport] | None = None
     write_sample_domains: Callable[[Path, Path], None] | None = None
 
 
@@ -68,6 +68,12 @@ def _write_sample_text_domains(source: Path, target: Path) -> None:
     write_sample_text_domains(source, target)
 
 
+def _inspect_texts(source: Path, progress: bool) -> TextReport:
+    from tlkit.data import inspect_texts
+
+    return inspect_texts(source, progress=progress)
+
+
 def _inspect_images(folder: Path, progress: bool) -> ImageReport:
     from tlkit.data import inspect_images
 
@@ -87,7 +93,8 @@ DATA_KINDS = {
         "each class",
         _describe_texts,
         _write_sample_texts,
-        write_sample_domains=_write_sample_text_domains,
+        _inspect_texts,
+        _write_sample_text_domains,
     ),
 }
 

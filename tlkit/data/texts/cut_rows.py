@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,15 +92,38 @@ def count_by_part(labels: NDArray[np.int32], parts: NDArray[np.uint8], num_class
     return counts
 
 
-def straddling(hashes: NDArray[np.uint64], values: NDArray[np.generic]) -> list[NDArray[np.int64]]:
-    """Groups of rows with the same hash that do not all have the same value."""
-    return [group for group in repeated(hashes) if (values[group] != values[group[0]]).any()]
+class Copies(NamedTuple):
+    """Rows of which there are several with the same hash.
+
+    Attributes:
+        rows: Those of one hash beside each other, in order.
+        starts: Places in `rows` where another hash begins.
+    """
+
+    rows: NDArray[np.int64]
+    starts: NDArray[np.int64]
+
+    def differ(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """For each hash, whether its rows do not all have the same value."""
+        if not len(self.rows):
+            return np.empty(0, bool)
+        its = values[self.rows]
+        different: NDArray[np.bool_] = np.minimum.reduceat(its, self.starts) != np.maximum.reduceat(its, self.starts)
+        return different
+
+    def groups(self, chosen: NDArray[np.bool_], most: int) -> list[list[int]]:
+        """The rows of each of the chosen hashes, those first that have the first row; so many at most."""
+        numbers = np.flatnonzero(chosen)
+        numbers = numbers[np.argsort(self.rows[self.starts[numbers]])][:most]
+        ends = np.append(self.starts[1:], len(self.rows))
+        return [self.rows[self.starts[number] : ends[number]][:most].tolist() for number in numbers]
 
 
-def repeated(hashes: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
-    """Groups of rows with the same hash, each in order."""
+def find_copies(hashes: NDArray[np.uint64]) -> Copies:
+    """The rows that share their hash with another."""
     order = np.argsort(hashes, kind="stable")
-    same = np.flatnonzero(hashes[order[1:]] == hashes[order[:-1]])  # each is the same as the one after it
-    for run in np.split(same, np.flatnonzero(np.diff(same) > 1) + 1):
-        if len(run):
-            yield order[run[0] : run[-1] + 2]
+    like_next = hashes[order[1:]] == hashes[order[:-1]]
+    like_last = np.concatenate(([False], like_next))[: len(order)]
+    like_any = like_last.copy()
+    like_any[:-1] |= like_next
+    return Copies(order[like_any], np.flatnonzero(~like_last[like_any]))

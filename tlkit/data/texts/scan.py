@@ -76,7 +76,8 @@ class Scan:
         parts: Number of the given part, or NO_PART.
         hashes: 64 bits for each normalised text.
         keys: The same of its group where it has one; None without groups.
-        lengths: Characters and words, `(rows, 2)`, when asked for.
+        lengths: Characters and words, `(rows, 2)`, when inspecting.
+        lines: Number of each row's first line, when inspecting.
         class_names: By number.
         problems: The other rows.
         stray_spaces: Rows whose label has spaces around it.
@@ -91,6 +92,7 @@ class Scan:
     hashes: NDArray[np.uint64]
     keys: NDArray[np.uint64] | None
     lengths: NDArray[np.uint32] | None
+    lines: NDArray[np.uint32] | None
     class_names: list[str]
     problems: Problems
     stray_spaces: NDArray[np.int64]
@@ -107,14 +109,20 @@ class Scan:
         files = self.files_of(np.asarray(rows, np.int64)).tolist()
         if not self.listed.is_table:
             return [printable("/".join(self.listed.sources[file].file.path.parts[-2:])) for file in files]
+        if self.lines is not None:
+            numbers = self.lines[np.asarray(rows, np.int64)].tolist()
+        else:
+            numbers = self._line_numbers(rows, files)
+        names = [printable(self.listed.sources[file].file.path.name) for file in files]
+        return [f"{name}, line {number}" for name, number in zip(names, numbers, strict=True)]
+
+    def _line_numbers(self, rows: Sequence[int], files: Sequence[int]) -> list[int]:
+        """By a pass over the files."""
         wanted: dict[int, list[int]] = {}
         for row, file in zip(rows, files, strict=True):
             wanted.setdefault(file, []).append(int(self.offsets[row]))
         lines = {file: self.listed.sources[file].file.line_numbers(offsets) for file, offsets in wanted.items()}
-        return [
-            f"{printable(self.listed.sources[file].file.path.name)}, line {lines[file][int(self.offsets[row])]}"
-            for row, file in zip(rows, files, strict=True)
-        ]
+        return [lines[file][int(self.offsets[row])] for row, file in zip(rows, files, strict=True)]
 
 
 def normalised(text: str) -> str:
@@ -140,7 +148,7 @@ def scan_rows(
     Args:
         listed: The files.
         needs_label: Whether an empty label is a problem.
-        with_lengths: Count characters and words.
+        with_lengths: Keep the numbers of characters, words and lines, as inspection does.
         look: Called with the number and the record of each row that can be used.
         advance: Told how many more bytes were read.
 
@@ -179,6 +187,7 @@ class _Columns:
         self.parts, self.hashes = array("B"), array("Q")
         self.keys = array("Q") if with_keys else None
         self.lengths = array("I") if with_lengths else None
+        self.lines = array("I") if with_lengths else None
 
     def add(self, record: Record, label: int, part: int) -> None:
         words = unicodedata.normalize("NFC", record.text).casefold().split()
@@ -192,6 +201,8 @@ class _Columns:
         self.parts.append(part)
         if self.lengths is not None:
             self.lengths.extend((len(record.text), len(words)))
+        if self.lines is not None:
+            self.lines.append(record.line)
 
 
 def _why_unusable(record: Record, needs_label: bool) -> str:
@@ -257,6 +268,7 @@ def _arranged(listed: Listed, starts: list[int], columns: _Columns, cells: dict[
         plain(columns.hashes, np.uint64),
         None if columns.keys is None else plain(columns.keys, np.uint64),
         None if columns.lengths is None else plain(columns.lengths, np.uint32).reshape(-1, 2),
+        None if columns.lines is None else plain(columns.lines, np.uint32),
         class_names,
         problems,
         np.flatnonzero(stray[raw]) if stray.any() else np.empty(0, np.int64),

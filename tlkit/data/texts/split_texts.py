@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tlkit.data.image_listing import some
 from tlkit.data.split_image_folder import checked_shares
 from tlkit.data.stable_cut import PARTS
-from tlkit.data.texts.cut_rows import count_by_part, cut_rows, straddling
+from tlkit.data.texts.cut_rows import count_by_part, cut_rows, find_copies
 from tlkit.data.texts.listing import list_texts
 from tlkit.data.texts.scan import NO_PART, SKIP, Scan, scan_rows
 from tlkit.data.texts.text_rows import TextRows
@@ -215,7 +215,7 @@ def _warn_of_straddling(source: Path, scan: Scan, parts: NDArray[np.uint8]) -> N
     """The same text, or texts of one group, in two given parts; what is cut here never divides them."""
     named = {"the same text": scan.hashes} | ({} if scan.keys is None else {"texts of one group": scan.keys})
     for what, hashes in named.items():
-        number = len(straddling(hashes, parts))
+        number = int(find_copies(hashes).differ(parts).sum())
         if number:
             times = "once" if number == 1 else f"{number:,} times"
             warnings.warn(

@@ -11,6 +11,7 @@ from PIL import Image
 import tlkit
 from tlkit.callbacks import ExactResume
 from tlkit.data import epochs, load_image_folder
+from tlkit.data.texts import split_texts
 from tlkit.distribution import choose_strategy
 from tlkit.domain import (
     SOURCE_DOMAIN,
@@ -18,6 +19,7 @@ from tlkit.domain import (
     DomainLoss,
     build_dann,
     check_different_files,
+    check_different_texts,
     check_paired,
     check_same_classes,
     one_domain,
@@ -671,3 +673,22 @@ def test_a_target_that_is_the_source(tmp_path, monkeypatch):
     with pytest.raises(tlkit.UserError, match="there is no folder 'nowhere'. Expected a folder of images."):
         check_different_files("source", "nowhere")
     check_different_files(["source/ant/source1.jpg"], ["other/ant/other0.jpg", "other/ant/other1.jpg"])
+
+
+def test_a_target_of_the_same_texts(tmp_path):
+    def splits(name, texts):
+        (tmp_path / name).write_text("\n".join(["text,label", *texts]), encoding="utf-8")
+        return split_texts(tmp_path / name, seed=0)
+
+    source = splits("source.csv", ["good day,a", "good night,a", "bye,b", "bye bye,b"])
+    same = splits("same.csv", ["Good  Day,b", "bye,b", "GOOD NIGHT,a", "bye bye,a"])
+    sentence = (
+        "check_different_texts: every one of the 4 texts of the target is in the source, too. Expected two domains. "
+        "Give the unlabelled texts as target."
+    )
+    with pytest.raises(tlkit.UserError, match=f"^{re.escape(sentence)}$"):
+        check_different_texts(source, same)
+    half = splits("half.csv", ["good day,a", "hello,a", "bye,b", "see you,b"])
+    with pytest.warns(UserWarning, match="2 of the 4 texts of the target are in the source, too. Expected two domains"):
+        check_different_texts(source, half)
+    check_different_texts(source, splits("other.csv", ["good day,a", "hello,a", "so long,b", "see you,b"]))

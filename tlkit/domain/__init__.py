@@ -4,7 +4,7 @@ from tlkit.domain.adaptation_comparison import AdaptationComparison
 from tlkit.domain.adaptation_scores import AdaptationScores
 from tlkit.domain.adversarial import build_cdan, build_dann
 from tlkit.domain.alignment import build_coral, build_dan, build_mcc
-from tlkit.domain.check_domains import check_different_files, check_same_classes
+from tlkit.domain.check_domains import check_different_files, check_different_texts, check_same_classes
 from tlkit.domain.check_paired import check_paired
 from tlkit.domain.comparison import compare_adaptation
 from tlkit.domain.correlation_alignment import CorrelationAlignment, correlation_alignment
@@ -45,6 +45,7 @@ __all__ = [
     "build_dann",
     "build_mcc",
     "check_different_files",
+    "check_different_texts",
     "check_paired",
     "check_same_classes",
     "cluster_agreement",

@@ -1,4 +1,4 @@
-"""Whether two folders are two domains of the same classes."""
+"""Whether two sets of data are two domains of the same classes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from tlkit.data import ImageFolder
+from tlkit.data.texts import TextSplits
 from tlkit.errors import UserError, printable
 
 
@@ -110,6 +113,44 @@ def check_different_files(
         f"'{printable(shared[0])}'. Expected none. Take them out of one of the two.",
         stacklevel=2,
     )
+
+
+def check_different_texts(source: TextSplits, target: TextSplits) -> None:
+    """Make sure that the target's texts are not the source's once more.
+
+    Args:
+        source: The labelled texts, such as `TextTable.rows`.
+        target: The unlabelled ones, such as `UnlabelledTexts.rows`.
+
+    Raises:
+        UserError: When every text of the target is one of the source, too.
+
+    Example:
+        >>> from tlkit.data import split_texts
+        >>> messages = split_texts("messages.csv", seed=7)
+        >>> check_different_texts(messages, messages)
+        Traceback (most recent call last):
+        ...
+        tlkit.errors.UserError: check_different_texts: every one of the 40 texts of the target is in the source, too.
+        Expected two domains. Give the unlabelled texts as target.
+
+    Notes:
+        Texts are compared without regard to case and spaces. If only a half or more are shared, a warning says so:
+        fewer are met in practice, for "thank you" is said everywhere.
+    """
+    known, hashes = (np.concatenate([part.hashes for part in domain[:3]]) for domain in (source, target))
+    shared = int(np.isin(hashes, known).sum())
+    if shared == len(hashes):
+        raise UserError(
+            f"check_different_texts: every one of the {len(hashes):,} texts of the target is in the source, too. "
+            f"Expected two domains. Give the unlabelled texts as target."
+        )
+    if shared >= len(hashes) / 2:
+        warnings.warn(
+            f"check_different_texts: {shared:,} of the {len(hashes):,} texts of the target are in the source, too. "
+            f"Expected two domains. Take them out of one of the two.",
+            stacklevel=2,
+        )
 
 
 def _named(names: Sequence[str]) -> str:

@@ -49,12 +49,12 @@ def calibration(labels: Sequence[int] | np.ndarray, probabilities: np.ndarray, n
         UserError: When there is no example, shapes do not match, rows are no probabilities, or `num_bins` is below 1.
 
     Example:
-        >>> probabilities = np.array([[0.8, 0.2], [0.3, 0.7], [0.6, 0.4], [0.9, 0.1]])
-        >>> found = calibration([0, 1, 1, 0], probabilities, num_bins=2)
+        >>> probabilities = np.array([[0.625, 0.375], [0.25, 0.75], [0.875, 0.125], [1.0, 0.0]])
+        >>> found = calibration([1, 1, 0, 0], probabilities, num_bins=2)
         >>> [(bin["confidence"], bin["accuracy"]) for bin in found["bins"]]
-        [(0.65, 0.5), (0.8500000000000001, 1.0)]
-        >>> round(found["expected_calibration_error"], 3)  # half of .15 and half of .15
-        0.15
+        [(0.6875, 0.5), (0.9375, 1.0)]
+        >>> found["expected_calibration_error"]  # half of 3/16 and half of 1/16
+        0.125
 
     Reference: M. P. Naeini, G. F. Cooper, M. Hauskrecht, 2015, "Obtaining Well Calibrated Probabilities Using Bayesian
     Binning", AAAI, https://ojs.aaai.org/index.php/AAAI/article/view/9602, for both errors; C. Guo et al., 2017, "On

@@ -53,7 +53,7 @@ def peak():
 
 
 def load(path, batches):
-    """Seconds to find the rows, seconds and number of texts of an epoch, memory before, after finding, and at the end."""
+    """Seconds to find the rows, seconds and number of texts of an epoch, memory before, after finding, in the end."""
     import tensorflow as tf
 
     from tlkit.data import load_texts
@@ -104,15 +104,17 @@ def main():
             loaded = in_a_process("load", path, arguments.batches)
             seen = in_a_process("inspect", path, arguments.batches)
             before, found, end = loaded["memory"]
+            print(f"{size:,.0f} MB, {rows:,} rows")
             print(
-                f"{size:,.0f} MB, {rows:,} rows\n"
-                f"  load:    {rows / loaded['find']:,.0f} rows/s found, {loaded['texts'] / loaded['epoch']:,.0f} rows/s "
-                f"in an epoch ({loaded['texts']:,} texts); memory {before:,.0f} MB before, {found:,.0f} MB with all rows "
-                f"found, {end:,.0f} MB at most\n"
-                f"  inspect: {rows / seen['find']:,.0f} rows/s; memory {seen['memory'][0]:,.0f} MB before, "
-                f"{seen['memory'][1]:,.0f} MB at most",
-                flush=True,
+                f"  load:    {rows / loaded['find']:,.0f} rows/s, memory {before:,.0f} MB before, {found:,.0f} MB after"
             )
+            rate = loaded["texts"] / loaded["epoch"]
+            print(f"  epoch:   {rate:,.0f} rows/s of {loaded['texts']:,}, {end:,.0f} MB at most")
+            before, end = seen["memory"]
+            print(
+                f"  inspect: {rows / seen['find']:,.0f} rows/s, memory {before:,.0f} MB before, {end:,.0f} MB at most"
+            )
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

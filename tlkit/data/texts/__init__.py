@@ -2,6 +2,7 @@
 
 from tlkit.data.texts.fingerprint_texts import fingerprint_texts
 from tlkit.data.texts.inspect_texts import inspect_texts
+from tlkit.data.texts.iterate_texts import iterate_texts
 from tlkit.data.texts.load_texts import TextTable, load_texts
 from tlkit.data.texts.load_unlabelled_texts import UnlabelledTexts, load_unlabelled_texts
 from tlkit.data.texts.sample_texts import write_sample_text_domains, write_sample_texts
@@ -17,6 +18,7 @@ __all__ = [
     "UnlabelledTexts",
     "fingerprint_texts",
     "inspect_texts",
+    "iterate_texts",
     "load_texts",
     "load_unlabelled_texts",
     "read_texts",

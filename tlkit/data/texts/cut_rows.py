@@ -10,21 +10,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.data.stable_cut import PARTS, Unit, cut_at
-from tlkit.data.texts.scan import Scan
 
-_CHUNK = 2**20  # rows whose positions are computed at once
+_CHUNK = 2**18  # rows that are computed with at once
 
 
 def cut_rows(
-    scan: Scan, rows: NDArray[np.uint32], shares: Sequence[float], seed: int, labels: NDArray[np.int32] | None = None
+    hashes: NDArray[np.uint64],
+    keys: NDArray[np.uint64] | None,
+    labels: NDArray[np.int32],
+    shares: Sequence[float],
+    seed: int,
 ) -> NDArray[np.uint8]:
-    """The part of each of these rows: by position, mended for classes that a part has none of."""
-    names = scan.hashes[rows] if scan.keys is None else _unit_names(scan.hashes[rows], scan.keys[rows])
-    labels = scan.labels[rows] if labels is None else labels
+    """The part of each row: by position, mended for classes that a part has none of.
+
+    Args:
+        hashes: Of the texts.
+        keys: Of the groups, where there are any.
+        labels: Class numbers.
+        shares: Of the parts.
+        seed: Of the positions.
+    """
+    names = hashes if keys is None else _unit_names(hashes, keys)
     ends = np.array([shares[0], shares[0] + shares[1] if shares[2] else 1.0])
-    parts = np.empty(len(rows), np.uint8)
-    for start in range(0, len(rows), _CHUNK):
-        chunk = slice(start, start + _CHUNK)
+    parts = np.empty(len(names), np.uint8)
+    for chunk in _chunks(len(names)):
         parts[chunk] = np.searchsorted(ends, positions(names[chunk], seed), side="right")
     counts = count_by_part(labels, parts, int(labels.max(initial=0)) + 1)
     present = counts.sum(axis=1) > 0
@@ -32,6 +41,11 @@ def cut_rows(
     if lacking.any():
         _mend(names, labels, parts, lacking[labels], shares, seed)
     return parts
+
+
+def _chunks(number: int) -> list[slice]:
+    """Rows so many at a time that what is computed from them does not count."""
+    return [slice(start, start + _CHUNK) for start in range(0, number, _CHUNK)]
 
 
 def positions(hashes: NDArray[np.uint64], seed: int) -> NDArray[np.float64]:
@@ -86,10 +100,10 @@ def _unit_names(hashes: NDArray[np.uint64], keys: NDArray[np.uint64]) -> NDArray
 
 def count_by_part(labels: NDArray[np.int32], parts: NDArray[np.uint8], num_classes: int) -> NDArray[np.int64]:
     """`(num_classes, 3)`: how many rows of each class each part has."""
-    counts = np.zeros((num_classes, len(PARTS)), np.int64)
-    for part in range(len(PARTS)):
-        counts[:, part] = np.bincount(labels[parts == part], minlength=num_classes)
-    return counts
+    counts = np.zeros(num_classes * len(PARTS), np.int64)
+    for chunk in _chunks(len(labels)):
+        counts += np.bincount(len(PARTS) * labels[chunk].astype(np.int64) + parts[chunk], minlength=len(counts))
+    return counts.reshape(num_classes, len(PARTS))
 
 
 class Copies(NamedTuple):
@@ -122,7 +136,8 @@ class Copies(NamedTuple):
 def find_copies(hashes: NDArray[np.uint64]) -> Copies:
     """The rows that share their hash with another."""
     order = np.argsort(hashes, kind="stable")
-    like_next = hashes[order[1:]] == hashes[order[:-1]]
+    ordered = hashes[order]
+    like_next = ordered[1:] == ordered[:-1]
     like_last = np.concatenate(([False], like_next))[: len(order)]
     like_any = like_last.copy()
     like_any[:-1] |= like_next

@@ -141,7 +141,8 @@ def _split(source: Path, scan: Scan, held_out: float, seed: int) -> TextSplits:
     every = np.arange(len(scan), dtype=np.uint32)
     if (scan.parts == NO_PART).any():
         # The labels have no say in it: what is not to be known shall not help.
-        parts = cut_rows(scan, every, (1 - held_out, 0.0, held_out), seed, labels=np.zeros(len(scan), np.int32))
+        alike = np.zeros(len(scan), np.int32)
+        parts = cut_rows(scan.hashes, scan.keys, alike, (1 - held_out, 0.0, held_out), seed)
     else:
         parts = scan.parts
     for is_there, what in (((parts == 0).any(), "train"), ((parts > 0).any(), "val or test")):

@@ -128,11 +128,13 @@ def split_scan(source: Path, scan: Scan, shares: Sequence[float], seed: int) -> 
     _check_classes(source, scan)
     parts = _given_parts(source, scan)
     if parts is None:
-        parts = cut_rows(scan, np.arange(len(scan), dtype=np.uint32), shares, seed)
+        parts = cut_rows(scan.hashes, scan.keys, scan.labels, shares, seed)
     elif 1 not in parts:
         kept = shares[0] + shares[1]
-        to_cut = np.flatnonzero(parts == 0).astype(np.uint32)
-        parts[to_cut] = cut_rows(scan, to_cut, (shares[0] / kept, shares[1] / kept, 0.0), seed)
+        rows = np.flatnonzero(parts == 0)
+        keys = None if scan.keys is None else scan.keys[rows]
+        of_two = (shares[0] / kept, shares[1] / kept, 0.0)
+        parts[rows] = cut_rows(scan.hashes[rows], keys, scan.labels[rows], of_two, seed)
     if 1 not in parts:
         raise UserError(
             f"{source} is too little to split: no class has a second text that differs from its first, so that nothing "

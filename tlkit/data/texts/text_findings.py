@@ -177,7 +177,7 @@ def find_cut(num_cut: int, num_texts: int, sequence_length: int | None) -> list[
     severity: Severity = "warning" if num_cut > MANY_CUT * num_texts else "note"
     sentence = (
         f"{num_cut:,} {'text has' if num_cut == 1 else 'texts have'} more than {sequence_length} words: the network "
-        "does not see their ends (about so many, as it counts pieces of words). Raise sequence_length where they matter; "
-        "it takes more time and memory."
+        "does not see their ends (about so many, as it counts pieces of words). Raise sequence_length where they "
+        "matter; it takes more time and memory."
     )
     return [Finding(severity, sentence)]

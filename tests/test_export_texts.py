@@ -94,7 +94,7 @@ print(json.dumps([[name.decode() for name in answer["label"].numpy()], answer["p
 
 def ask_without_keras(folder, texts, *packages):
     command = [sys.executable, "-I", "-c", PROCESS_WITHOUT_KERAS, str(folder), json.dumps(texts), *packages]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=folder)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder)
 
 
 @pytest.mark.slow

@@ -6,7 +6,9 @@ A row takes 24 bytes here (32 with groups, 8 more for its lengths), whatever the
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import hashlib
+import re
 import unicodedata
 from array import array
 from collections import Counter
@@ -27,7 +29,6 @@ from tlkit.errors import UserError, printable
 
 MAX_CLASSES = 10_000  # spellings of labels; a column of more is not one of classes but of numbers, or of the texts
 NO_PART = 255
-SKIP = "To leave such rows out, set on_bad='skip'."
 _ROWS_BETWEEN_NEWS = 2000  # to a progress bar
 
 
@@ -39,8 +40,8 @@ class Problems:
         self.first: dict[tuple[int, str], str] = {}
 
     def add(self, file: int, record: Record, problem: str) -> None:
-        """Note a row. Problems that begin with the same two words are of a kind."""
-        key = (file, " ".join(problem.split()[-6:]) if problem[0].isdigit() else " ".join(problem.split()[:3]))
+        """Note a row. Problems whose first sentence is the same but for numbers and brackets are of a kind."""
+        key = (file, re.sub(r"\(.*\)|0x\w\w|\d+", "", problem).partition(". ")[0])
         self.lines.setdefault(key, array("Q")).extend(range(record.line, record.line + record.num_lines))
         self.first.setdefault(key, problem)
 
@@ -168,7 +169,7 @@ def scan_rows(
                     if look:
                         look(len(columns.offsets) - 1, record)
                 except UnicodeEncodeError:
-                    problem = encoding_problem(record.text)
+                    problem = encoding_problem(record.text) or encoding_problem(record.label or "")
             if problem:
                 problems.add(file, record, problem)
             if advance and (record.line % _ROWS_BETWEEN_NEWS == 0):
@@ -207,11 +208,11 @@ class _Columns:
 
 def _why_unusable(record: Record, needs_label: bool) -> str:
     if not record.text or record.text.isspace():
-        return "the text is empty. Write it there or remove it"
+        return "the text is empty. Fill it in or remove it"
     if needs_label and not (record.label or "").strip():
-        return "the label is empty. Write the class there or remove the row"
+        return "the label is empty. Fill it in or remove the row"
     if "\0" in record.text:
-        return "the text holds a NUL byte, which text has none of. Write it anew"
+        return "the text holds a NUL byte, which no text has. Remove the byte or the row"
     return ""
 
 
@@ -238,9 +239,10 @@ def _part(record: Record, given: str | None, source: Source) -> int:
     if not cell:
         return NO_PART
     if cell not in PART_NAMES:
+        close = difflib.get_close_matches(cell, PART_NAMES, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else "Expected train, val or test."
         raise UserError(
-            f"{source.file.path}, line {record.line}: the split {printable(record.part)!r} is none. Expected train, "
-            "val or test."
+            f"{source.file.path}, line {record.line}: the split {printable(record.part.strip())!r} is none. {hint}"
         )
     return PARTS.index(PART_NAMES[cell])
 

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tlkit.data.image_listing import some
+from tlkit.data.inspection.finding import counted
 from tlkit.data.split_image_folder import checked_shares
 from tlkit.data.stable_cut import PARTS
 from tlkit.data.texts.cut_rows import count_by_part, cut_rows, find_copies
 from tlkit.data.texts.listing import list_texts
-from tlkit.data.texts.scan import NO_PART, SKIP, Scan, scan_rows
+from tlkit.data.texts.scan import NO_PART, Scan, scan_rows
 from tlkit.data.texts.text_rows import TextRows
 from tlkit.errors import UserError
 
@@ -119,7 +120,8 @@ def settle_problems(scan: Scan, on_bad: str) -> None:
     """Raise an error about rows that cannot be used, or warn of each kind."""
     for sentence in scan.problems.sentences(scan.listed):
         if on_bad == "error":
-            raise UserError(f"{sentence}{'' if sentence.endswith('.') else '.'} {SKIP}")
+            things = "rows" if scan.listed.is_table else "files"
+            raise UserError(f"{sentence}. To leave such {things} out, set on_bad='skip'.")
         warnings.warn(f"Left out: {sentence}.", stacklevel=4)
 
 
@@ -151,7 +153,7 @@ def split_scan(source: Path, scan: Scan, shares: Sequence[float], seed: int) -> 
 def _check_classes(source: Path, scan: Scan) -> None:
     names = scan.class_names
     if len(names) < 2:
-        found = f"only the one class {names[0]!r}" if names else "no row"
+        found = f"only the one class {names[0]!r}" if names else "no row that can be used"
         raise UserError(f"{source} has {found} in it. Expected texts of at least two classes.")
     alike = same_but_for_spelling(names)
     if alike:
@@ -188,9 +190,10 @@ def _given_parts(source: Path, scan: Scan) -> NDArray[np.uint8] | None:
     parts = scan.parts.copy()
     if without.any():
         places = scan.places(np.flatnonzero(without)[:1].tolist())
+        rows = counted(np.flatnonzero(without), "row", "rows")
         raise UserError(
-            f"{source}: the split is empty in {int(without.sum()):,} rows (the first is {places[0]}) while others have "
-            "one. Fill it in everywhere, or remove the column."
+            f"{source}: the split is empty in {rows} (the first is {places[0]}), and not in others. Fill it in "
+            "everywhere, or remove the column."
         )
     if 0 not in parts:
         raise UserError(f"{source} has the split {PARTS[parts[0]]!r} but no 'train'. Expected training texts, too.")
@@ -208,7 +211,8 @@ def _check_classes_of_parts(source: Path, scan: Scan, parts: NDArray[np.uint8]) 
             continue
         if part == "train":
             raise UserError(
-                f"{source}: {some(lacking, 'class name')} without a text in train. Move some there, or remove the rows."
+                f"{source}: no text in train has {some(lacking, 'class name')}, which cannot be learned. Move some "
+                "there, or remove the rows."
             )
         warnings.warn(f"{source}: no text in {part} has {some(lacking, 'class name')}: not judged there.", stacklevel=5)
 

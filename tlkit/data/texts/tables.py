@@ -102,7 +102,7 @@ class CsvTable(NamedTuple):
             except StopIteration:
                 return
             except csv.Error as error:
-                problem = f"not readable as CSV ({error}): look for a double quote without its pair"
+                problem = _quotes(error, self.delimiter)
             end, last = lines.place, lines.number
             if not problem and not any(map(str.strip, row)):
                 continue
@@ -227,6 +227,15 @@ def _read(file: TextFile, offset: int, size: int) -> bytes:
     with file.path.open("rb") as opened:
         opened.seek(offset)
         return opened.read(size)
+
+
+def _quotes(error: csv.Error, delimiter: str) -> str:
+    how = "Look for a double quote without its pair"
+    if delimiter == "\t":  # tables of tabs are often written without any quoting
+        how += (
+            "; where quotes are just letters, write the table anew as CSV (pandas: quoting=3 in read_csv, and to_csv)"
+        )
+    return f"not readable as CSV ({error}). {how}"
 
 
 def _wrong_cells(row: Sequence[str], expected: int, delimiter: str) -> str:

@@ -120,7 +120,7 @@ def open_text_file(path: Path) -> TextFile:
         raise UserError(f"{printable(path)} is no text but {kind}.")
     mark = next((mark for mark in _BYTE_ORDER_MARKS if head.startswith(mark)), b"")
     encoding = _BYTE_ORDER_MARKS.get(mark, "utf-8")
-    if encoding == "utf-8" and b"\0" in head:
+    if encoding == "utf-8" and b"\0" in head and not _is_text_but_for_zeros(head):
         # Latin letters in UTF-16 have a zero for every other byte.
         halves = (head[0::2].count(0), head[1::2].count(0))
         if max(halves) > len(head) / 4 and not min(halves):
@@ -131,28 +131,34 @@ def open_text_file(path: Path) -> TextFile:
     return TextFile(path, encoding, len(mark), (status.st_size, status.st_mtime_ns))
 
 
-def encoding_problem(text: str) -> str:
-    """What is wrong with a text that holds bytes which did not decode, and what it probably is."""
-    content = text.encode("utf-8", "surrogateescape") if _is_escaped(text) else b""
+def _is_text_but_for_zeros(head: bytes) -> bool:
+    """Whether there are but a few zero bytes among UTF-8: mistakes in single rows, which are told by their lines."""
     try:
-        content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        near = content[max(error.start - 20, 0) : error.start + 20]
-        advice = "Save the file as 'CSV UTF-8' (Excel) or with the character set UTF-8."
-        try:
-            as_windows = near.decode("cp1252")
-        except UnicodeDecodeError:
-            return f"the byte 0x{content[error.start]:02X} is not UTF-8. {advice}"
-        return (
-            f"the byte 0x{content[error.start]:02X} is not UTF-8. It is probably Windows-1252 (Latin-1), which reads "
-            f"{printable(as_windows)!r}. {advice[:-1]}, or by iconv -f CP1252 -t UTF-8."
-        )
-    return "half a character (a lone surrogate), which is no text. Write the text anew as UTF-8."
-
-
-def _is_escaped(text: str) -> bool:
-    try:
-        text.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+    except UnicodeDecodeError:
         return False
-    return True
+    return head.count(0) < len(head) / 100
+
+
+def encoding_problem(text: str) -> str:
+    """What is wrong with a text that holds bytes which did not decode, and what they may be; empty when all is well."""
+    try:
+        text.encode()
+        return ""
+    except UnicodeEncodeError as error:
+        first = error.start
+    try:
+        content = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return "half a character (a lone surrogate), which is no text. Write the text anew as UTF-8"
+    start = len(text[:first].encode())
+    near = content[max(start - 20, 0) : start + 20]
+    said = f"the byte 0x{content[start]:02X} is not UTF-8."
+    try:
+        as_windows = printable(near.decode("cp1252"))
+    except UnicodeDecodeError:
+        return f"{said} Save the file as 'CSV UTF-8' (Excel) or with the character set UTF-8"
+    return (
+        f"{said} As Windows-1252 (Latin-1) it would read '{as_windows}'. Save the file as 'CSV UTF-8' (Excel), or "
+        "convert it with iconv -f CP1252 -t UTF-8 if that reads right"
+    )

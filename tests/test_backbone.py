@@ -121,7 +121,7 @@ class TestOutputs:
             assert backbone.compute_output_spec(keras.KerasTensor((4, 32, 32, 3))).shape == backbone(images).shape
 
     def test_unknown(self, image_model):
-        with pytest.raises(tlkit.UserError, match="one of 'pooled', 'spatial', 'pyramid'. Received: outputs='map'"):
+        with pytest.raises(tlkit.UserError, match="'pyramid', 'sequence'. Received: outputs='map'"):
             tlkit.load_backbone(str(image_model), outputs="map")
 
     def test_input_range(self, image_model, backbone, images):

@@ -13,6 +13,7 @@ from tlkit.backbones.cache import hub_folder
 from tlkit.backbones.catalog import load_catalog
 
 NNLM = "https://tfhub.dev/google/nnlm-en-dim50/2"
+LABSE = "https://tfhub.dev/google/LaBSE/2"
 
 
 @pytest.fixture(autouse=True)
@@ -122,8 +123,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, bool]]:
     """Put a note in the place of loading; returns what would have been loaded: handle, weights, trust."""
     asked = []
 
-    def note(handle: str, *, weights: str, trust: bool) -> dict[str, str]:
-        asked.append((handle, weights, trust))
+    def note(handle: str, *, weights: str, preprocessor: str | None, trust: bool) -> dict[str, str]:
+        asked.append((handle, weights, *filter(None, [preprocessor]), trust))
         return {"features": "7", "stages": "2"}
 
     monkeypatch.setattr("tlkit.backbones.describe.describe_backbone", note)
@@ -136,6 +137,24 @@ def test_a_model_that_is_not_here_is_not_fetched_unasked(monkeypatch: pytest.Mon
     assert asked == []
     assert "\nloaded\n  features  7\n  stages    2\n" in backbones(NNLM, "--fetch", "--trust").output
     assert asked == [(NNLM, "pretrained", True)]
+
+
+def test_both_of_a_pair_must_be_here(monkeypatch: pytest.MonkeyPatch):
+    asked = told(monkeypatch)
+    encoder, preprocessor = LABSE, load_catalog()[LABSE].preprocessor
+    for handle in (encoder, preprocessor):
+        assert "Not on this machine: --fetch downloads it" in backbones(LABSE).output
+        hub_folder(handle).mkdir(parents=True)
+        (hub_folder(handle) / "saved_model.pb").touch()
+    backbones(LABSE)
+    backbones(LABSE, "--preprocessor", ".")
+    backbones("kerashub:.", "--trust")
+    assert "Not on this machine" in backbones("kerashub:bert_tiny_en_uncased").output
+    assert asked == [
+        (LABSE, "pretrained", False),
+        (LABSE, "pretrained", ".", False),
+        ("kerashub:.", "pretrained", True),
+    ]
 
 
 def test_a_network_of_keras_is_shown_without_fetching_its_weights(monkeypatch: pytest.MonkeyPatch):

@@ -43,6 +43,8 @@ DOORS = {
     "tensorflow.distribute": ("tlkit/distribution.py",),
     "tensorflow_hub": ("tlkit/backbones/hub.py", "tlkit/environment/probe.py"),  # the second tries to import it
     "tensorflow_addons": ("tlkit/addons.py",),
+    "tensorflow_text": ("tlkit/backbones/text_operations.py", "tlkit/backbones/kerashub.py"),
+    **dict.fromkeys(("keras_hub", "safetensors"), ("tlkit/backbones/kerashub.py",)),
     "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/evaluation/report.py"),
     **dict.fromkeys(("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"), ("tlkit/export/",)),
 }

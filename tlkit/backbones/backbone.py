@@ -14,9 +14,10 @@ import tensorflow as tf
 
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values
-from tlkit.backbones.input_check import check_shape, check_type, stop_at_wrong_pixels, wrong_pixels
-from tlkit.backbones.program import INPUT, Program
+from tlkit.backbones.inputs import Inputs, as_tensor
+from tlkit.backbones.program import Program
 from tlkit.backbones.runner import ProgramRunner
+from tlkit.backbones.texts import TextInput
 from tlkit.errors import UserError
 
 
@@ -48,7 +49,7 @@ class Backbone(keras.layers.Layer):
         program: `Program` or its config: the lifted model.
         stages: Pairs of a name and the indices of the program's parameters, input first.
         endpoints: Name of the tensor, or a dict of names, that the layer returns.
-        outputs: "pooled", "spatial" or "pyramid": what `endpoints` is.
+        outputs: "pooled", "spatial", "pyramid" or "sequence": what `endpoints` is.
         input_shape: Shape of one input, such as `[224, 224, 3]`; None where any size will do.
         native_shape: As `input_shape`, with the size that the model was trained on.
         input_range: Pair of numbers that pixels 0 and 1 are mapped to, or None where it is not known and `(0, 1)` is
@@ -57,17 +58,19 @@ class Backbone(keras.layers.Layer):
         training_program: As `program`: the model's own graph for training, used while every stage is open; None to
             stay with inference.
         training_endpoints: As `endpoints`, in that graph.
+        text: `TextInput` or its values in a dict: what it does with texts first; None of a model of images.
         handle: String. Where the model came from, for messages.
         why_whole: Why the weights could not be lifted, or None. Such a layer has no stages and stays frozen.
 
     Input shape: `(batch, height, width, 3)`, float, pixels in [0, 1]. Text models: `(batch,)`, strings.
 
     Output shape: "pooled": `(batch, features)`. "spatial": `(batch, height / 32, width / 32, channels)` for most
-        models. "pyramid": a dict "P3", "P4", "P5" of maps at strides 8, 16 and 32.
+        models. "pyramid": a dict "P3", "P4", "P5" of maps at strides 8, 16 and 32. "sequence": `(batch, tokens,
+        features)`.
 
     Raises:
         UserError: When the input has another rank, size or number of channels than the model takes, or is no image
-            with pixels in [0, 1].
+            with pixels in [0, 1]; or is no string where the model takes texts.
 
     Example:
         >>> backbone = tlkit.load_backbone("tlkit:mini-image")
@@ -86,6 +89,7 @@ class Backbone(keras.layers.Layer):
         `trainable = False` stops all, `True` lets the open ones train again.
         The model's regularization losses count in training, while one of their weights trains.
         In mixed precision the layer computes in float32 and casts its output.
+        Texts are cut into tokens inside, which XLA cannot compile: a model with such a layer runs without.
     """
 
     def __init__(
@@ -101,6 +105,7 @@ class Backbone(keras.layers.Layer):
         num_open: int = 0,
         training_program: Program | dict[str, Any] | None = None,
         training_endpoints: str | dict[str, str] | None = None,
+        text: TextInput | dict[str, Any] | None = None,
         handle: str = "",
         why_whole: str | None = None,
         values: Sequence[np.ndarray] | None = None,
@@ -115,7 +120,9 @@ class Backbone(keras.layers.Layer):
         self.handle = handle
         self.native_shape = tuple(native_shape)
         self.input_range = tuple(input_range) if input_range else None
+        self.text = TextInput(**text) if isinstance(text, dict) else text
         self.why_whole = why_whole
+        self.supports_jit = self.program.input_dtype != tf.string
         self._stage_indices = tuple((name, tuple(indices)) for name, indices in stages)
         self._endpoints = endpoints
         self._training_endpoints = training_endpoints
@@ -126,6 +133,7 @@ class Backbone(keras.layers.Layer):
         self._parameters: list[keras.Variable] = []
         options = {"pool": outputs == "pooled", "input_range": self.input_range}
         self._inference = ProgramRunner(self.program, endpoints, **options)
+        self._counter = None
         self._training = None
         if self.training_program is not None:
             self._training = ProgramRunner(self.training_program, training_endpoints, **options)
@@ -231,13 +239,16 @@ class Backbone(keras.layers.Layer):
 
     # Computing
 
+    def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        # Keras would take a list of texts for a list of inputs.
+        return super().__call__(as_tensor(inputs) if self._inputs.kind == "texts" else inputs, *args, **kwargs)
+
     def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
-        self._check(inputs)
-        if self._takes_pixels:
-            if sentence := wrong_pixels(inputs, self.handle):
-                warnings.warn(sentence, stacklevel=2)  # no error: an augmentation may have its reasons
-            if training:
-                stop_at_wrong_pixels(inputs, self.handle)
+        self._inputs.check(inputs)
+        if sentence := self._inputs.wrong_pixels(inputs):
+            warnings.warn(sentence, stacklevel=2)  # no error: an augmentation may have its reasons
+        if training:
+            self._inputs.stop_at_wrong_pixels(inputs)
         values = {
             parameter.placeholder: tf.convert_to_tensor(variable)
             for parameter, variable in zip(self.program.parameters, self._parameters, strict=True)
@@ -272,7 +283,7 @@ class Backbone(keras.layers.Layer):
         return [{index_of[p.placeholder] for p in self.program.upto(loss).parameters} for loss in self.program.losses]
 
     def compute_output_spec(self, inputs: keras.KerasTensor, training: bool | None = None) -> Any:
-        self._check(inputs)
+        self._inputs.check(inputs)
 
         def symbolic(spec: tf.TensorSpec) -> keras.KerasTensor:
             dtype = self.compute_dtype if spec.dtype.is_floating else spec.dtype.name
@@ -291,21 +302,42 @@ class Backbone(keras.layers.Layer):
         Raises:
             UserError: When shape, type or range are others, saying how to mend it.
         """
+        if self._inputs.kind == "texts":
+            raise UserError(
+                f"Backbone.check_images: '{self.handle}' takes texts. Expected a backbone of images. `count_tokens` "
+                f"tells how long texts are for it."
+            )
         images = tf.convert_to_tensor(images)
-        self._check(images)
-        sentence = wrong_pixels(images, self.handle) if self._takes_pixels else None
-        if sentence:
+        self._inputs.check(images)
+        if sentence := self._inputs.wrong_pixels(images):
             raise UserError(sentence)
 
-    def _check(self, inputs: Any) -> None:
-        check_shape(inputs.shape[1:], self._input_shape, self.handle)
-        if self._takes_pixels:
-            check_type(inputs.dtype, self.handle)
+    def count_tokens(self, texts: Any) -> np.ndarray:
+        """How many tokens each text has for this model, its marks of start and end included, before it is cut.
 
-    @property
-    def _takes_pixels(self) -> bool:
-        """Whether the input is an image; the suffix of a `split` takes features."""
-        return len(self._input_shape) == 3 and self.program.input == INPUT and self.program.input_dtype.is_floating
+        Args:
+            texts: Sequence of strings.
+
+        Returns:
+            An integer array of shape `(batch,)`. Those above `backbone.text.sequence_length` are cut.
+
+        Raises:
+            UserError: When the model does not tell: it takes texts of any length, or cuts them unseen.
+
+        Example:
+            >>> counts = backbone.count_tokens(["a text", "another one"])  # doctest: +SKIP
+            >>> f"{np.mean(counts > backbone.text.sequence_length):.0%} are cut"  # doctest: +SKIP
+        """
+        if "num_tokens" not in self.program.endpoints:
+            raise UserError(
+                f"Backbone.count_tokens: '{self.handle}' does not tell how many tokens a text has. Expected an encoder "
+                f"with a preprocessor of two halves, `tokenize` and `bert_pack_inputs`, or 'kerashub:…'."
+            )
+        if self._counter is None:
+            tensor = self.program.endpoints["num_tokens"]
+            self._counter = ProgramRunner(self.program.upto(tensor), tensor, pool=False, input_range=None)
+        counts, _ = self._counter.run(as_tensor(texts), {})
+        return counts.numpy()
 
     # Cutting
 
@@ -346,15 +378,17 @@ class Backbone(keras.layers.Layer):
         if not self.built:
             self.build((None, *self._input_shape))
         tensor = graph.graph.get_tensor_by_name(cut.tensor)
-        prefix = self._part(self.program.upto(tensor.name), before, tensor.name, "map", "prefix", self._input_shape)
+        first = self.program.upto(tensor.name)
+        taken = {"input_range": self.input_range, "text": self.text}
+        prefix = self._part(first, before, tensor.name, "map", "prefix", self._input_shape, **taken)
         suffix_program = self.program.starting_at(tensor, endpoints)
         suffix = self._part(suffix_program, after, self._endpoints, self.outputs, "suffix", tuple(tensor.shape[1:]))
-        prefix.native_shape, prefix.input_range = self.native_shape, self.input_range
+        prefix.native_shape = self.native_shape
         suffix.unfreeze(last=min(self._num_open, len(after)))
         self._apply_open_stages()  # the parts were born frozen and closed the shared weights
         return prefix, suffix
 
-    def _part(self, program, stages, endpoints, outputs, name, input_shape) -> Backbone:
+    def _part(self, program, stages, endpoints, outputs, name, input_shape, **taken) -> Backbone:
         """A backbone over a piece of the graph, with this layer's own variables."""
         variable_of = {p.placeholder: v for p, v in zip(self.program.parameters, self._parameters, strict=True)}
         new_index = {p.placeholder: i for i, p in enumerate(program.parameters)}
@@ -368,6 +402,7 @@ class Backbone(keras.layers.Layer):
             outputs=outputs,
             input_shape=input_shape,
             native_shape=input_shape,
+            **taken,
             handle=self.handle,
             shared=[variable_of[p.placeholder] for p in program.parameters],
             name=f"{self.name}_{name}",
@@ -397,14 +432,12 @@ class Backbone(keras.layers.Layer):
 
     @property
     def input_in_words(self) -> str:
-        """What goes in: size and range of images."""
-        if not self._takes_pixels:
-            return f"Takes {self.program.input_dtype.name} of shape {('batch', *self._input_shape)}"
-        height, width, channels = self.native_shape
-        size = f"{height} x {width} pixels" + (" or any other size" if None in self._input_shape[:2] else "")
-        given = {None: " (assumed, as TF-Hub's models take them)", (0, 1): ""}
-        scaled = self.input_range and f", brought to [{self.input_range[0]:g}, {self.input_range[1]:g}] for the model"
-        return f"Takes images of {size}, {channels} channels, values in [0, 1]{given.get(self.input_range, scaled)}"
+        """What goes in: size and range of images, case and length of texts."""
+        return self._inputs.in_words
+
+    @property
+    def _inputs(self) -> Inputs:
+        return Inputs(self.handle, self.program, self._input_shape, self.native_shape, self.input_range, self.text)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -421,6 +454,7 @@ class Backbone(keras.layers.Layer):
             "native_shape": list(self.native_shape),
             "input_range": None if self.input_range is None else list(self.input_range),
             "num_open": self._num_open,
+            "text": None if self.text is None else dataclasses.asdict(self.text),
             "handle": self.handle,
             "why_whole": self.why_whole,
         }

@@ -13,16 +13,26 @@ from tlkit.backbones.safety import find_suspicious
 from tlkit.errors import UserError
 
 
-def describe_backbone(handle: str, *, weights: str = "pretrained", trust: bool = False) -> dict[str, str]:
+def describe_backbone(
+    handle: str,
+    *,
+    weights: str = "pretrained",
+    preprocessor: str | None = None,
+    sequence_length: int | None = None,
+    trust: bool = False,
+) -> dict[str, str]:
     """Load a backbone and say what it offers; a handle that must be fetched is fetched.
 
     Args:
         handle: As `load_backbone` takes it.
         weights: As there. "random" spares fetching the weights of a "keras:…" network.
+        preprocessor: As there.
+        sequence_length: As there.
         trust: Bool. Whether to load a model that the scan found suspicious.
 
     Returns:
-        Title -> sentence, in this order: folder, scan, input, features, maps, parameters, stages, cuts, training.
+        Title -> sentence, in this order: folder, scan, input, features, maps (of texts: tokens), parameters, stages,
+        cuts, training.
         Of a suspicious model that is not trusted only what the scan found.
 
     Raises:
@@ -34,7 +44,7 @@ def describe_backbone(handle: str, *, weights: str = "pretrained", trust: bool =
         '320'
     """
     told: dict[str, str] = {}
-    if not handle.startswith("keras:"):
+    if not handle.startswith(("keras:", "kerashub:")):
         folder = find_folder(handle)
         told["folder"] = str(folder)
         found = find_suspicious(folder) if (folder / "saved_model.pb").is_file() else []
@@ -42,13 +52,18 @@ def describe_backbone(handle: str, *, weights: str = "pretrained", trust: bool =
         if found and not trust:
             told["loading"] = "refused without `trust=True`: only for models whose maker's code you would run"
             return told
-    lifted = open_model(handle, weights=weights, trust=trust)
+    lifted = open_model(
+        handle, weights=weights, preprocessor=preprocessor, sequence_length=sequence_length, trust=trust
+    )
     backbone = assemble(lifted, handle)
     graph = ProgramGraph(backbone.program, (None, *backbone.native_shape))
     told["input"] = backbone.input_in_words
     features = backbone.compute_output_spec(keras.Input(backbone.native_shape, dtype=backbone.program.input_dtype.name))
     told["features"] = f"{features.shape[-1]}" if len(features.shape) == 2 else f"of shape {features.shape[1:]}"
-    told["maps"] = _maps(graph)
+    if backbone.text is None:
+        told["maps"] = _maps(graph)
+    else:
+        told["tokens"] = _tokens(backbone)
     told["parameters"] = f"{backbone.count_params():,} in {len(backbone.weights)} weights"
     told["stages"] = _stages(backbone)
     told["cuts"] = _cuts(backbone)
@@ -65,6 +80,12 @@ def _maps(graph: ProgramGraph) -> str:
 
     levels = ", ".join(f"{level} {words(tensor)}" for level, tensor in graph.pyramid().items())
     return f"the last is {words(graph.last_map)}; pyramid: {levels or 'none'}"
+
+
+def _tokens(backbone: Backbone) -> str:
+    known = backbone.program.endpoints
+    vectors = "outputs='sequence' gives a vector for each" if "sequence" in known else "no vectors of single ones"
+    return f"{vectors}; count_tokens() {'tells' if 'num_tokens' in known else 'does not know'} how many a text has"
 
 
 def _stages(backbone: Backbone) -> str:

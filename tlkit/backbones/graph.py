@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from tlkit.backbones.program import Program
+from tlkit.backbones.text_stages import stages_by_block
 from tlkit.errors import UserError
 
 _POOLING = {"Mean", "AvgPool"}
@@ -142,7 +143,7 @@ class ProgramGraph:
         Rounded, since unpadded convolutions shrink maps by a few pixels more. None when it is no map.
         """
         shape = operation.outputs[0].shape if operation.outputs else None
-        if shape is None or shape.rank != 4 or not shape[1] or shape[1] == 1:
+        if self.input.outputs[0].shape.rank != 4 or shape is None or shape.rank != 4 or not shape[1] or shape[1] == 1:
             return None
         return round(math.log2(self.input.outputs[0].shape[1] / shape[1]))
 
@@ -179,8 +180,9 @@ class ProgramGraph:
         """The parameters in groups, input first.
 
         Args:
-            wanted: None for one stage a resolution; a number for that many stages of about equally many kernels;
-                or pairs (name, regular expression over parameter names), where the first match counts.
+            wanted: None for one stage a resolution, or of texts the embedding and each block; a number for that many
+                stages of about equally many kernels; or pairs (name, regular expression over parameter names), where
+                the first match counts.
 
         Raises:
             UserError: When a parameter matches no expression, an expression no parameter, or a number is out of
@@ -188,6 +190,8 @@ class ProgramGraph:
         """
         if not self.program.parameters:
             return ()
+        if wanted is None and self.program.input_dtype == tf.string:
+            return self._stages_of_texts()
         if wanted is None:
             return self._stages_by_resolution()
         if isinstance(wanted, int):
@@ -210,6 +214,20 @@ class ProgramGraph:
             previous = position
         names.append(f"stride_{2**level}" if level is not None else "all")
         return self._grouped(names, boundaries)
+
+    def _stages_of_texts(self) -> tuple[Stage, ...]:
+        """By the blocks that the names show; without those a stage for each kernel, but for many of them eight."""
+        blocks = stages_by_block([parameter.name for parameter in self.program.parameters], self.parameter_positions)
+        if blocks is not None:
+            return tuple(Stage(name, tuple(indices)) for name, indices in blocks.items())
+        stages = self._stages_by_count(min(len(self._kernel_positions) or 1, 8))
+        names = ["embedding"] * self._embeds + [f"layer_{number}" for number in range(1, len(stages) + 1)]
+        return tuple(Stage(name, stage.parameters) for name, stage in zip(names, stages, strict=False))
+
+    @functools.cached_property
+    def _embeds(self) -> bool:
+        """Whether the first kernel is a table that rows are taken from."""
+        return bool(self._kernel_positions) and "Gather" in self.path[self._kernel_positions[0]].type
 
     def _reaches(self, position: int, level: int) -> bool:
         found = self.level(self.path[position])

@@ -13,6 +13,7 @@ from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.program import Program
 
 _ONES = ("gamma", "scale", "variance")
+_DEVIATION = 0.02  # of kernels and tables of texts: `initializer_range` of https://github.com/google-research/bert
 _FUSED = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 
 
@@ -20,13 +21,17 @@ def random_values(program: Program, seed: int = 0) -> tuple[np.ndarray, ...]:
     """New values for every parameter, as a training from scratch would start.
 
     Kernels: normal with variance 2 / fan_in (He et al. 2015, https://arxiv.org/abs/1502.01852, equation 10);
-    scales and variances 1; everything else 0.
+    scales and variances 1; everything else 0. Of models of texts, kernels and tables: normal with deviation 0.02, as
+    BERT starts (Devlin et al. 2019, https://arxiv.org/abs/1810.04805); a table's rows are looked up, not summed over.
     """
+    takes_texts = program.input_dtype == tf.string
     rng = np.random.default_rng(seed)
     values = []
     for parameter in program.parameters:
         shape = parameter.shape
-        if len(shape) > 1:
+        if len(shape) > 1 and takes_texts:
+            value = rng.normal(0.0, _DEVIATION, shape)
+        elif len(shape) > 1:
             # A depthwise kernel (height, width, channels, multiplier) sums over its window alone.
             depthwise = len(shape) == 4 and _feeds_depthwise(program, parameter.placeholder)
             fan_in = math.prod(shape[:2]) if depthwise else math.prod(shape[:-1])

@@ -35,6 +35,8 @@ def check_shape(shape: Sequence[int | None], expected: Sequence[int | None], han
 
 
 def _advice(shape: tuple[int | None, ...], expected: tuple[int | None, ...]) -> str:
+    if not expected:
+        return "Give one text for each row: `tf.squeeze(texts, -1)` takes a last dimension of 1 away."
     if len(expected) != 3:
         return "Look at what the model's page says of its input."
     if len(shape) == 2:

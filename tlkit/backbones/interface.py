@@ -13,10 +13,15 @@ from typing import Any
 
 import tensorflow as tf
 
+from tlkit.backbones.texts import TextInput, find_lower_case
 from tlkit.errors import UserError
+
+OUTPUT, SEQUENCE, NUM_TOKENS = "output", "sequence", "num_tokens"  # what a call returns several tensors under
 
 # What TF-Hub's models call their feature vector among several outputs.
 _OUTPUT_NAMES = ("default", "pooled_output", "feature_vector")
+# What its encoders of texts call the vectors of the single tokens.
+_SEQUENCE_NAME = "sequence_output"
 # What TF-Hub, Keras and older code call the flag.
 _TRAINING_NAMES = ("training", "is_training", "train")
 # Signatures to fall back on: TensorFlow's own default, and that of models converted from TF-Hub's first format.
@@ -41,20 +46,25 @@ class Interface:
     """How to call a model.
 
     Attributes:
-        call: `(input, training) -> output`; `training` is a Python bool, ignored by models that know none.
+        call: `(input, training) -> output`; `training` is a Python bool, ignored by models that know none. Models of
+            texts may return a dict of `OUTPUT`, `SEQUENCE` (a vector a token) and `NUM_TOKENS` (before cutting).
         specs: The inputs that the inference call takes, one for each signature.
         has_training_graph: Whether `training=True` computes something else.
         losses: Functions without arguments, the regularization losses.
         weights: The variables that the model lists; its call may read others.
         form: How it is called, in words, as in "model(inputs, training)".
+        text: What it does with texts first; None of a model of images.
+        sentencepiece: The one model of SentencePiece that its tokenizer holds in a resource, or None.
     """
 
-    call: Callable[[tf.Tensor, bool], tf.Tensor]
+    call: Callable[[tf.Tensor, bool], tf.Tensor | dict[str, tf.Tensor]]
     specs: tuple[tf.TensorSpec, ...]
     has_training_graph: bool
     losses: tuple[Callable[[], tf.Tensor], ...]
     weights: tuple[Weight, ...]
     form: str
+    text: TextInput | None = None
+    sentencepiece: bytes | None = None
 
 
 def read_interface(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any]) -> Interface:
@@ -70,20 +80,25 @@ def read_interface(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any
             tensors with none to prefer.
     """
     losses = tuple(getattr(model, "regularization_losses", None) or ())
-    weights = _listed_weights(model)
+    weights = listed_weights(model)
     functions = model.__call__.concrete_functions if callable(model) else []
-    forms = [form for form in map(_Form.of, functions) if form is not None]
+    forms = [form for form in map(Form.of, functions) if form is not None and form.spec is not None]
     inference = [form for form in forms if form.training is not True]
     if inference:
         first = inference[0]
         first.check_arguments(arguments, folder)
+
+        def call(x, training):
+            return name_outputs(first.apply(model, x, training, arguments, folder), folder)
+
         return Interface(
-            call=lambda x, training: _main_output(first.apply(model, x, training, arguments, folder), folder),
+            call=call,
             specs=tuple(form.spec for form in inference),
             has_training_graph=any(form.training is True or form.is_tensor for form in forms),
             losses=losses,
             weights=weights,
             form=first.words,
+            text=_text_input(call, first.spec),
         )
     if arguments:
         raise UserError(
@@ -92,17 +107,37 @@ def read_interface(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any
         )
     name, key, spec = _plain_signature(model, folder)
     signature = model.signatures[name]
+
+    def call_signature(x, training):
+        return name_outputs(signature(**{key: x}), folder)
+
+    spec = _as_batch(spec)
     return Interface(
-        call=lambda x, training: _main_output(signature(**{key: x}), folder),
-        specs=(tf.TensorSpec(spec.shape, spec.dtype),),
+        call=call_signature,
+        specs=(spec,),
         has_training_graph=False,
         losses=losses,
         weights=weights,
         form=f"signature '{name}' ({key})",
+        text=_text_input(call_signature, spec),
     )
 
 
-def _listed_weights(model: Any) -> tuple[Weight, ...]:
+def _as_batch(spec: tf.TensorSpec) -> tf.TensorSpec:
+    """Without its name; texts of an unknown shape are a batch of them."""
+    is_unknown = spec.dtype == tf.string and spec.shape.rank is None
+    return tf.TensorSpec((None,) if is_unknown else spec.shape, spec.dtype)
+
+
+def _text_input(call: Callable[..., Any], spec: tf.TensorSpec) -> TextInput | None:
+    if spec.dtype != tf.string or spec.shape.rank != 1:
+        return None
+    outputs = (lambda texts: call(texts, False)[OUTPUT]) if spec.shape[0] is None else None
+    return TextInput(lower_case=find_lower_case(outputs) if outputs else None)
+
+
+def listed_weights(model: Any) -> tuple[Weight, ...]:
+    """The variables that a loaded model lists, those that it says train among them."""
     listed = getattr(model, "variables", None) or ()
     trains = getattr(model, "trainable_variables", None)
     if trains is None:
@@ -133,17 +168,17 @@ def _plain_signature(model: Any, folder: pathlib.Path) -> tuple[str, str, tf.Ten
 
 
 @dataclasses.dataclass(frozen=True)
-class _Form:
+class Form:
     """One way in which a model was traced."""
 
     structure: Any  # of the first argument; its one leaf is `spec`
-    spec: tf.TensorSpec
+    spec: tf.TensorSpec | None  # None where the first argument is a dict of several tensors
     flag: str | None  # name of the argument that tells whether it trains
     training: Any  # what the flag was traced as: False, True, a bool TensorSpec; None without a flag
     others: dict[str, Any]  # the remaining arguments by name: a TensorSpec, or the value that was traced
 
     @classmethod
-    def of(cls, function: Any) -> _Form | None:
+    def of(cls, function: Any) -> Form | None:
         args, kwargs = function.structured_input_signature
         names = list(function.function_type.parameters)
         values = dict(zip(names, args, strict=False)) | kwargs
@@ -152,13 +187,14 @@ class _Form:
         first, *_ = values
         structure = values.pop(first)
         inputs = [leaf for leaf in tf.nest.flatten(structure) if isinstance(leaf, tf.TensorSpec)]
-        if len(inputs) != 1:
+        is_dict = isinstance(structure, dict) and len(structure) == len(inputs) > 1
+        if len(inputs) != 1 and not is_dict:
             return None
         flag = next((name for name in _TRAINING_NAMES if name in values), None) or next(
             (name for name, value in values.items() if isinstance(value, bool)), None
         )
         training = values.pop(flag) if flag else None
-        return cls(structure, tf.TensorSpec(inputs[0].shape, inputs[0].dtype), flag, training, values)
+        return cls(structure, None if is_dict else _as_batch(inputs[0]), flag, training, values)
 
     @property
     def is_tensor(self) -> bool:
@@ -177,10 +213,11 @@ class _Form:
                     f"Expected one of: {known}. It is called as {self.words}."
                 )
 
-    def apply(
-        self, model: Any, x: tf.Tensor, training: bool, arguments: Mapping[str, Any], folder: pathlib.Path
-    ) -> Any:
-        """Call the model; what is not in `arguments` takes the value it was traced with, or the model's default."""
+    def apply(self, model: Any, x: Any, training: bool, arguments: Mapping[str, Any], folder: pathlib.Path) -> Any:
+        """Call the model on a tensor, or on a dict of them.
+
+        What is not in `arguments` takes the value it was traced with, or the model's default.
+        """
         keywords = {name: value for name, value in self.others.items() if not isinstance(value, tf.TensorSpec)}
         for name, value in arguments.items():
             spec = self.others[name]
@@ -189,7 +226,8 @@ class _Form:
             # Traced without a value for inference, it was traced as None.
             keywords[self.flag] = tf.constant(training) if self.is_tensor else (training or self.training)
         try:
-            return model(tf.nest.pack_sequence_as(self.structure, [x]), **keywords)
+            inputs = tf.nest.pack_sequence_as(self.structure, [x]) if self.spec is not None else x
+            return model(inputs, **keywords)
         except TypeError as error:  # an argument without a default
             missing = [name for name in self.others if name not in keywords]
             if not missing:
@@ -200,7 +238,15 @@ class _Form:
             ) from error
 
 
-def _main_output(outputs: Any, folder: pathlib.Path) -> tf.Tensor:
+def name_outputs(outputs: Any, folder: pathlib.Path) -> dict[str, tf.Tensor]:
+    """The tensors of a model that are of use, under our own names."""
+    found = {OUTPUT: main_output(outputs, folder)}
+    if isinstance(outputs, dict) and _SEQUENCE_NAME in outputs:
+        found[SEQUENCE] = outputs[_SEQUENCE_NAME]
+    return found
+
+
+def main_output(outputs: Any, folder: pathlib.Path) -> tf.Tensor:
     """The one tensor a model returns; of several named ones, the feature vector."""
     named = outputs if isinstance(outputs, dict) else {}
     for name in _OUTPUT_NAMES:

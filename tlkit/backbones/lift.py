@@ -21,9 +21,17 @@ from tensorflow.python.framework.convert_to_constants import convert_variables_t
 from tensorflow.python.grappler import tf_optimizer
 from tensorflow.python.training.saver import export_meta_graph
 
-from tlkit.backbones.interface import Interface, Weight
+from tlkit.backbones.interface import OUTPUT, Interface, Weight
 from tlkit.backbones.program import INPUT, Parameter, Program, Table, prune
-from tlkit.backbones.rewrite import CannotLift, drop_control_edges, export_table, feed_parameters, make_constant
+from tlkit.backbones.rewrite import (
+    CannotLift,
+    drop_control_edges,
+    export_table,
+    feed_parameters,
+    hold_sentencepiece,
+    make_constant,
+)
+from tlkit.backbones.texts import TextInput
 from tlkit.errors import UserError
 
 # Attributes that keep a call from being inlined, or that name a gradient function the graph no longer holds:
@@ -44,6 +52,7 @@ class Lifted:
         sizes: Height and width of each fixed-size signature; empty when the model takes any size only.
         any_size: Whether it takes images of any size.
         why_whole: Why its weights could not be lifted and stay constants, or None.
+        text: What it does with texts first; None of a model of images.
     """
 
     program: Program
@@ -52,6 +61,7 @@ class Lifted:
     sizes: tuple[tuple[int, int], ...]
     any_size: bool
     why_whole: str | None
+    text: TextInput | None = None
 
 
 def lift(interface: Interface) -> Lifted:
@@ -68,35 +78,40 @@ def lift(interface: Interface) -> Lifted:
     sizes = [tuple(spec.shape.as_list()[1:3]) for spec in images if spec not in free]
     spec = (free or interface.specs)[0]
 
-    concrete = _trace(interface, spec, training=False)
+    concrete, names = _trace(interface, spec, training=False)
     weights = {id(weight.variable.handle): weight for weight in map(Weight.of, concrete.variables)}
     weights |= {id(weight.variable.handle): weight for weight in interface.weights}
     parameters = _name_parameters(weights)
     training_program, why_whole = None, None
     try:
-        program = _open(concrete, _inline(concrete), parameters)
+        program = _open(concrete, _inline(concrete), parameters, names, interface.sentencepiece)
         if program.updates:
             raise CannotLift(f"calling it changes the weight '{program.updates[0][0]}'")
         training_program = _lift_training(interface, spec, parameters)
     except CannotLift as reason:
         why_whole = str(reason)
         frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
-        program = _open(frozen, frozen.graph.as_graph_def(), {})
+        program = _open(frozen, frozen.graph.as_graph_def(), {}, names, interface.sentencepiece)
     if why_whole is None and not program.parameters:
         why_whole = "it has no weights that are variables of TensorFlow 2"
     values = {parameters[handle].placeholder: weight.variable.numpy() for handle, weight in weights.items()}
     any_size = bool(free) or not images
-    return Lifted(program, training_program, values, tuple(dict.fromkeys(sizes)), any_size, why_whole)
+    return Lifted(program, training_program, values, tuple(dict.fromkeys(sizes)), any_size, why_whole, interface.text)
 
 
-def _trace(interface: Interface, spec: tf.TensorSpec, training: bool) -> Any:
-    """The model's call and its regularization losses as one concrete function."""
+def _trace(interface: Interface, spec: tf.TensorSpec, training: bool) -> tuple[Any, list[str]]:
+    """The model's call and its regularization losses as one concrete function, and the names of its endpoints."""
+    names: list[str] = []
 
     @tf.function(autograph=False, input_signature=[tf.TensorSpec(spec.shape, spec.dtype, INPUT)])
     def whole(x):
-        return interface.call(x, training), [loss() for loss in interface.losses]
+        outputs = interface.call(x, training)
+        outputs = dict(outputs) if isinstance(outputs, dict) else {OUTPUT: outputs}
+        output = outputs.pop(OUTPUT)
+        names[:] = outputs
+        return output, list(outputs.values()), [loss() for loss in interface.losses]
 
-    return whole.get_concrete_function()
+    return whole.get_concrete_function(), names
 
 
 def _name_parameters(weights: dict[int, Weight]) -> dict[int, Parameter]:
@@ -117,8 +132,8 @@ def _lift_training(interface: Interface, spec: tf.TensorSpec, parameters: dict[i
     if not interface.has_training_graph:
         return None
     try:
-        concrete = _trace(interface, spec, training=True)
-        return _open(concrete, _inline(concrete), parameters)
+        concrete, names = _trace(interface, spec, training=True)
+        return _open(concrete, _inline(concrete), parameters, names, interface.sentencepiece)
     except (CannotLift, ValueError):  # ValueError: no function was traced for this input in training
         return None
 
@@ -147,8 +162,22 @@ def _inline(concrete: Any) -> tf.compat.v1.GraphDef:
     return tf_optimizer.OptimizeGraph(config, meta_graph)
 
 
-def _open(concrete: Any, graph_def: tf.compat.v1.GraphDef, parameters: dict[int, Parameter]) -> Program:
-    """Turn each captured variable into a parameter, each other capture into a constant or a table."""
+def _open(
+    concrete: Any,
+    graph_def: tf.compat.v1.GraphDef,
+    parameters: dict[int, Parameter],
+    names: list[str],
+    sentencepiece: bytes | None,
+) -> Program:
+    """Turn each captured variable into a parameter, each other capture into a constant or a table.
+
+    Args:
+        concrete: The function, as `_trace` made it.
+        graph_def: Its graph, inlined.
+        parameters: By the `id` of their variables' handles.
+        names: Of the endpoints, which come after the output.
+        sentencepiece: The tokenizer's model, which is no table.
+    """
     nodes = {node.name: node for node in graph_def.node}
     handles: dict[str, Parameter] = {}  # placeholder of a variable's handle -> the parameter
     tables: list[Table] = []
@@ -160,13 +189,18 @@ def _open(concrete: Any, graph_def: tf.compat.v1.GraphDef, parameters: dict[int,
             handles[name] = parameters[id(external)]
         elif external.dtype != tf.resource:
             make_constant(nodes[name], external.numpy())
+        elif sentencepiece is not None and hold_sentencepiece(graph_def, nodes[name], sentencepiece):
+            pass
         else:
             tables.append(export_table(graph_def, name, external, len(tables)))
     updates = feed_parameters(graph_def, handles)
     drop_control_edges(graph_def)
-    output, *losses = concrete.outputs
-    loss_names = [loss.name for loss in losses]
-    keep = [output.name, *loss_names, *(tensor for _, tensor in updates)]
+    for node in graph_def.node:
+        node.attr.pop("_class", None)  # names a node to be placed beside, which pruning may take away
+    output, *others = concrete.outputs
+    endpoints = {name: tensor.name for name, tensor in zip(names, others, strict=False)}
+    loss_names = [loss.name for loss in others[len(names) :]]
+    keep = [output.name, *endpoints.values(), *loss_names, *(tensor for _, tensor in updates)]
     pruned = prune(graph_def, [*keep, *(name for table in tables for name in (table.keys, table.values))])
     used = {node.name for node in pruned.node}
     if INPUT not in used:
@@ -180,4 +214,5 @@ def _open(concrete: Any, graph_def: tf.compat.v1.GraphDef, parameters: dict[int,
         updates=tuple(updates),
         parameters=tuple(p for p in dict.fromkeys(handles.values()) if p.placeholder in used),
         tables=tuple(table for table in tables if table.placeholder in used),
+        endpoints=endpoints,
     )

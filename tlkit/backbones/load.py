@@ -17,13 +17,15 @@ from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values, settle_batch_norm
 from tlkit.backbones.input_range import find_input_range
 from tlkit.backbones.keras_models import lift_keras_model
+from tlkit.backbones.kerashub import PREFIX as KERASHUB
+from tlkit.backbones.kerashub import lift_kerashub
 from tlkit.backbones.lift import Lifted
 from tlkit.backbones.safety import trusting
 from tlkit.backbones.savedmodel import lift_saved_model
 from tlkit.errors import UserError
 
 EMBEDDED_FOLDER = pathlib.Path(__file__).parent / "embedded"
-OUTPUTS = ("pooled", "spatial", "pyramid")
+OUTPUTS = ("pooled", "spatial", "pyramid", "sequence")
 _DEFAULT_SIZE = 224  # pixels; what most ImageNet models were trained on, used where a model takes any size
 
 
@@ -37,10 +39,14 @@ def load_backbone(
     weights: str | os.PathLike[str] = "pretrained",
     training_mode: bool = False,
     arguments: Mapping[str, Any] | None = None,
+    preprocessor: str | os.PathLike[str] | None = None,
+    sequence_length: int | None = None,
     trust: bool = False,
     name: str = "backbone",
 ) -> Backbone:
     """Load a pretrained model as a Keras layer, frozen, with stages that can be opened from the top.
+
+    Images go in as floats in [0, 1], texts as strings; what cuts texts into tokens becomes part of the layer.
 
     Args:
         handle: String. Where the model comes from:
@@ -48,11 +54,16 @@ def load_backbone(
             - "https://tfhub.dev/…" or "https://www.kaggle.com/models/…": fetched once by tensorflow_hub and kept in its
               cache, `$TFHUB_CACHE_DIR`.
             - "keras:NAME": a network of keras.applications, such as "keras:EfficientNetV2B0".
+            - "kerashub:PRESET": a text model of KerasHub by its name, such as "kerashub:bert_tiny_en_uncased", or by a
+              folder: "kerashub:minilm/" with config.json, model.safetensors and vocab.txt in the format of Hugging
+              Face, or a folder that KerasHub saved. Needs `pip install 'tlkit[kerashub]'`.
             - the path of a folder that holds a SavedModel of TensorFlow 2.
-        outputs: "pooled", one feature vector an image; "spatial", the last map; "pyramid", a dict of the maps at
-            strides 8, 16 and 32. Maps are found in the graph, also where the model publishes only the vector.
-        stages: None for one stage a resolution; an int for that many of about equal depth; or pairs of a name and
-            a regular expression over the names of the weights, input first, where the first match counts.
+        outputs: "pooled", one feature vector an image or text; "spatial", the last map of images; "pyramid", a dict
+            of their maps at strides 8, 16 and 32; "sequence", a vector for each token of texts. Maps are found in the
+            graph, also where the model publishes only the vector.
+        stages: None for one stage a resolution, or of texts the embedding and then each block; an int for that many
+            of about equal depth; or pairs of a name and a regular expression over the names of the weights, input
+            first, where the first match counts.
         image_size: Int. Height and width of the images in pixels. None takes the model's own.
         input_range: Pair of floats that the model expects for black and white. None takes what the catalogue says of
             the handle, or the model's first operations tell (`(0, 255)` where they divide by 255, say), or else
@@ -65,6 +76,12 @@ def load_backbone(
             those noisy, so the default keeps BatchNorm in inference mode.
         arguments: Dict. What the model is called with besides its images and `training`, such as
             `{"batch_norm_momentum": 0.997}`; `tlkit backbones HANDLE` shows what there is. None takes its defaults.
+        preprocessor: String. Of an encoder that takes numbers of tokens (TF-Hub's BERT family): handle or folder of
+            the model that makes them of texts, as the encoder's page names it. None takes what the catalogue says.
+            Needs `pip install 'tlkit[text]'`.
+        sequence_length: Int. Tokens after which texts are cut, marks of start and end included. None takes the
+            preprocessor's own, mostly 128; of "kerashub:PRESET" 128 or what the model knows at most. Time and memory
+            grow with it; `Backbone.count_tokens` tells how many texts it cuts.
         trust: Bool. A SavedModel is a program; one whose operations reach files, processes, the network or Python is
             refused. True skips that scan: only for models whose maker's code you would run.
         name: String. The layer's name.
@@ -84,7 +101,15 @@ def load_backbone(
     if outputs not in OUTPUTS:
         known = ", ".join(map(repr, OUTPUTS))
         raise UserError(f"load_backbone: `outputs` is unknown. Expected one of {known}. Received: outputs={outputs!r}.")
-    lifted = open_model(handle, weights=weights, image_size=image_size, arguments=arguments, trust=trust)
+    lifted = open_model(
+        handle,
+        weights=weights,
+        image_size=image_size,
+        arguments=arguments,
+        preprocessor=preprocessor,
+        sequence_length=sequence_length,
+        trust=trust,
+    )
     backbone = assemble(
         lifted,
         handle,
@@ -130,6 +155,13 @@ def assemble(
     name: str = "backbone",
 ) -> Backbone:
     """Make the layer of a lifted model; the arguments are those of `load_backbone`."""
+    if lifted.text is not None:
+        for word, value in (("image_size", image_size), ("input_range", input_range)):
+            if value is not None:
+                raise UserError(
+                    f"load_backbone: `{word}` is for images, and '{handle}' takes texts. Expected none. Received: "
+                    f"{word}={value!r}. Leave it out."
+                )
     shape, native = _shapes(lifted, handle, image_size)
     program, training_program = lifted.program, None
     if training_mode:
@@ -140,7 +172,9 @@ def assemble(
     training_graph = ProgramGraph(training_program, (None, *native)) if training_program else None
     values = [lifted.values[parameter.placeholder] for parameter in program.parameters]
     if random:
-        values = settle_batch_norm(graph, random_values(program), (None, *native))
+        values = random_values(program)
+        if len(native) == 3:
+            values = settle_batch_norm(graph, values, (None, *native))
     if input_range is None and len(native) == 3:
         input_range = _published_range(handle) or find_input_range(graph)
     backbone = Backbone(
@@ -154,6 +188,7 @@ def assemble(
         training_program=training_program,
         training_endpoints=_endpoints(training_graph, outputs, handle) if training_graph else None,
         handle=handle,
+        text=lifted.text,
         why_whole=lifted.why_whole,
         values=values,
         name=name,
@@ -168,19 +203,37 @@ def open_model(
     weights: str = "pretrained",
     image_size: int | None = None,
     arguments: Mapping[str, Any] | None = None,
+    preprocessor: str | os.PathLike[str] | None = None,
+    sequence_length: int | None = None,
     trust: bool = False,
 ) -> Lifted:
     """Lift the model that a handle names; the arguments are those of `load_backbone`."""
-    if handle.startswith("keras:"):
-        if arguments:
-            raise UserError(f"load_backbone: '{handle}' takes no `arguments`. Received: {', '.join(arguments)}.")
+    if handle.startswith(("keras:", KERASHUB)):
+        is_text = handle.startswith(KERASHUB)
+        not_taken = {"arguments": arguments, "preprocessor": preprocessor}
+        not_taken |= {"image_size": image_size} if is_text else {"sequence_length": sequence_length}
+        for name, value in not_taken.items():
+            if value:
+                raise UserError(
+                    f"load_backbone: '{handle}' takes no `{name}`. Received: {name}={value!r}. Leave it out."
+                )
+        if is_text:
+            name = handle.removeprefix(KERASHUB)
+            return lift_kerashub(name, load_weights=weights == "pretrained", sequence_length=sequence_length)
         file = weights if _is_keras_weights(handle, weights) else None
         if file and not pathlib.Path(file).is_file():
             raise UserError(f"load_backbone: there is no file of weights '{file}'. Expected '…_notop.h5' or '….h5'.")
         given = "imagenet" if weights == "pretrained" else file
         return lift_keras_model(handle.removeprefix("keras:"), given, image_size)
+    entry = find(handle)
+    preprocessor = preprocessor or (entry.preprocessor if entry else None)
     with trusting(trust):
-        return lift_saved_model(find_folder(handle), arguments)
+        return lift_saved_model(
+            find_folder(handle),
+            arguments,
+            preprocessor=find_folder(os.fspath(preprocessor)) if preprocessor else None,
+            sequence_length=sequence_length,
+        )
 
 
 def _is_keras_weights(handle: str, weights: str) -> bool:
@@ -201,11 +254,6 @@ def find_folder(handle: str) -> pathlib.Path:
             known = ", ".join(f"'tlkit:{name}'" for name in sorted(embedded))
             raise UserError(f"load_backbone: there is no embedded backbone '{handle}'. Expected one of: {known}.")
         return embedded[name]
-    if handle.startswith("kerashub:"):
-        raise UserError(
-            f"load_backbone: this version cannot load '{handle}'. Expected 'tlkit:…', 'keras:…', an address of TF-Hub "
-            f"or Kaggle, or a folder with a SavedModel. `tlkit backbones` lists well-known ones."
-        )
     return hub.resolve(handle) if hub.is_address(handle) else pathlib.Path(handle).expanduser()
 
 
@@ -248,6 +296,22 @@ def _published_range(handle: str) -> tuple[float, float] | None:
 def _endpoints(graph: ProgramGraph, outputs: str, handle: str) -> str | dict[str, str]:
     if outputs == "pooled":
         return graph.program.output
+    takes_texts = graph.program.input_dtype == tf.string
+    if outputs == "sequence":
+        if "sequence" in graph.program.endpoints:
+            return graph.program.endpoints["sequence"]
+        reason = "gives no vectors of single tokens" if takes_texts else "is no model of texts"
+        advice = 'Use outputs="pooled".' if takes_texts else 'For images use outputs="spatial".'
+        raise UserError(
+            f"load_backbone: `outputs='sequence'` is not to be had: '{handle}' {reason}. Expected a model of texts "
+            f"that returns 'sequence_output'. {advice}"
+        )
+    if takes_texts:
+        other = ' or "sequence"' if "sequence" in graph.program.endpoints else ""
+        raise UserError(
+            f"load_backbone: `outputs={outputs!r}` is for images, and '{handle}' takes texts. Expected "
+            f'outputs="pooled"{other}.'
+        )
     if graph.last_map is None:
         raise UserError(
             f"load_backbone: no spatial map was found in '{handle}'. Expected a model of images with convolutions. "

@@ -9,13 +9,14 @@ import base64
 import dataclasses
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.safety import scan_graph
+from tlkit.backbones.text_operations import provide_text_operations
 
 INPUT = "input"  # the placeholder that a whole model's images or texts come in by
 
@@ -53,6 +54,7 @@ class Program:
         updates: For each parameter that a call changes, its placeholder and the tensor of its new value.
         parameters: The weights, in the order in which the model reads them.
         tables: The lookup tables.
+        endpoints: Names of further tensors of a model of texts: "sequence", "num_tokens".
     """
 
     graph_def: tf.compat.v1.GraphDef
@@ -63,6 +65,7 @@ class Program:
     updates: tuple[tuple[str, str], ...]
     parameters: tuple[Parameter, ...]
     tables: tuple[Table, ...]
+    endpoints: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @functools.cached_property
     def input_dtype(self) -> tf.DType:
@@ -80,6 +83,7 @@ class Program:
         config["updates"] = [list(pair) for pair in self.updates]
         config["parameters"] = [{**vars(p), "shape": list(p.shape)} for p in self.parameters]
         config["tables"] = [dict(vars(t)) for t in self.tables]
+        config["endpoints"] = dict(self.endpoints)
         return config
 
     @classmethod
@@ -87,6 +91,8 @@ class Program:
         """The inverse of `get_config`; what comes from a file is scanned before anything of it can run."""
         graph_def = tf.compat.v1.GraphDef.FromString(zlib.decompress(base64.b64decode(config["graph_def"])))
         scan_graph(graph_def, "The model's backbone")
+        nodes = [*graph_def.node, *(node for function in graph_def.library.function for node in function.node_def)]
+        provide_text_operations((node.op for node in nodes), "The model's backbone")
         return cls(
             graph_def=graph_def,
             input=config["input"],
@@ -96,6 +102,7 @@ class Program:
             updates=tuple((placeholder, tensor) for placeholder, tensor in config["updates"]),
             parameters=tuple(Parameter(**{**p, "shape": tuple(p["shape"])}) for p in config["parameters"]),
             tables=tuple(Table(**t) for t in config["tables"]),
+            endpoints=dict(config.get("endpoints", {})),  # older files have none
         )
 
     def shaped(self, input_shape: Sequence[int | None]) -> tf.compat.v1.GraphDef:
@@ -139,7 +146,8 @@ class Program:
 
     def upto(self, tensor: str) -> Program:
         """The program that computes `tensor` instead of the output; regularization losses stay with the other part."""
-        return dataclasses.replace(self, output=tensor, output_shape=None, losses=(), updates=())._pruned([tensor])
+        part = dataclasses.replace(self, output=tensor, output_shape=None, losses=(), updates=(), endpoints={})
+        return part._pruned([tensor])
 
     def starting_at(self, tensor: tf.Tensor, keep: Sequence[str]) -> Program:
         """The program that takes `tensor` as its input and still computes the output and the tensors in `keep`.
@@ -156,9 +164,8 @@ class Program:
                 if name in (plain, tensor.name):
                     node.input[index] = cut
         graph_def.node.append(make_placeholder(cut, tensor.dtype, tensor.shape))
-        return dataclasses.replace(self, graph_def=graph_def, input=cut, updates=())._pruned(
-            [self.output, *keep, *self.losses]
-        )
+        part = dataclasses.replace(self, graph_def=graph_def, input=cut, updates=(), endpoints={})
+        return part._pruned([self.output, *keep, *self.losses])
 
     def _pruned(self, wanted: Sequence[str]) -> Program:
         tables = self.tables

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ from tlkit.backbones.program import Parameter, Table, make_placeholder
 from tlkit.errors import UserError
 
 _LOOKUPS = {"LookupTableFindV2", "LookupTableSizeV2"}
+_WORDPIECE = "WordpieceTokenizeWithOffsets"  # looks words up itself: strings to 64-bit numbers
+_SENTENCEPIECE = re.compile(r"Sentencepiece\w*Op$")
 
 
 class CannotLift(Exception):
@@ -30,20 +34,34 @@ def export_table(graph_def: tf.compat.v1.GraphDef, name: str, handle: tf.Tensor,
     """Write a captured lookup table's contents into the graph as two constants."""
     aliases = _aliases(graph_def, {name: name})
     finds = [n for n in graph_def.node if n.op in _LOOKUPS and n.input[0].split(":")[0] in aliases and "Tin" in n.attr]
-    if not finds:
+    keys_type, values_type = tf.string.as_datatype_enum, tf.int64.as_datatype_enum
+    if finds:
+        keys_type, values_type = finds[0].attr["Tin"].type, finds[0].attr["Tout"].type
+    elif not any(n.op == _WORDPIECE and _source(n.input[1]) in aliases for n in graph_def.node):
         raise UserError(
             f"The SavedModel reads a resource that is neither a variable nor a lookup table ('{name}'). Expected a "
             f"model of operations, variables and lookup tables. Export it without iterators, queues and the like."
         )
-    attributes = finds[0].attr
-    keys, contents = tf.raw_ops.LookupTableExportV2(
-        table_handle=handle, Tkeys=attributes["Tin"].type, Tvalues=attributes["Tout"].type
-    )
+    keys, contents = tf.raw_ops.LookupTableExportV2(table_handle=handle, Tkeys=keys_type, Tvalues=values_type)
     order = np.argsort(keys.numpy())  # a hash table has no order; sorted, the same table gives the same file
     table = Table(name, f"table_{index}_keys", f"table_{index}_values")
     for node_name, value in ((table.keys, keys.numpy()[order]), (table.values, contents.numpy()[order])):
         make_constant(graph_def.node.add(name=node_name), value)
     return table
+
+
+def hold_sentencepiece(graph_def: tf.compat.v1.GraphDef, node: Any, model: bytes) -> bool:
+    """Put a model of SentencePiece where its handle was captured, in place; false when the handle is another's."""
+    aliases = _aliases(graph_def, {node.name: node.name})
+    readers = [n for n in graph_def.node if any(_source(name) in aliases for name in n.input) and n.name not in aliases]
+    if not readers or not all(_SENTENCEPIECE.match(reader.op) for reader in readers):
+        return False
+    node.op = "SentencepieceOp"
+    node.attr.clear()
+    node.attr["model"].s = model
+    # A resource is known by its name, in all graphs of a process: the same model may be shared, another not.
+    node.attr["shared_name"].s = hashlib.sha256(model).hexdigest().encode()
+    return True
 
 
 def _aliases(graph_def: tf.compat.v1.GraphDef, handles: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tlkit.backbones.text_operations import TEXT_OPERATIONS
 from tlkit.errors import UserError
 
 # By the words in their names, so that a new version of an operation does not slip through. Three without such a word:
@@ -73,21 +74,29 @@ def scan_saved_model(folder: pathlib.Path) -> None:
         _refuse(find_suspicious(folder), f"The SavedModel in '{folder}'")
 
 
+def read_saved_model(folder: pathlib.Path) -> saved_model_pb2.SavedModel:
+    """The SavedModel's graphs as data, of which nothing is run.
+
+    Raises:
+        UserError: When the file is damaged.
+    """
+    try:
+        return saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
+    except Exception as error:  # protobuf's DecodeError has no public name that all its versions share
+        raise UserError(
+            f"The SavedModel in '{folder}' cannot be loaded: 'saved_model.pb' is damaged. Expected a complete model of "
+            f"TensorFlow 2. Save or download it again."
+        ) from error
+
+
 def find_suspicious(folder: pathlib.Path) -> list[str]:
     """What in a SavedModel would reach outside the model, in words; nothing of it is run.
 
     Raises:
         UserError: When the file is damaged.
     """
-    try:
-        saved_model = saved_model_pb2.SavedModel.FromString((folder / "saved_model.pb").read_bytes())
-    except Exception as error:  # protobuf's DecodeError has no public name that all its versions share
-        raise UserError(
-            f"The SavedModel in '{folder}' cannot be loaded: 'saved_model.pb' is damaged. Expected a complete model of "
-            f"TensorFlow 2. Save or download it again."
-        ) from error
     found: list[str] = []
-    for meta_graph in saved_model.meta_graphs:
+    for meta_graph in read_saved_model(folder).meta_graphs:
         functions = {function.signature.name: function for function in meta_graph.graph_def.library.function}
         savers = _saver_functions(meta_graph, functions)
         saver_nodes = _saver_nodes(meta_graph)
@@ -108,6 +117,8 @@ def _suspicious(nodes: Iterable[Any], arguments: set[str] = frozenset()) -> list
     found = []
     for node in nodes:
         if node.op in _VOCABULARY and len(node.input) > 1 and node.input[1].split(":")[0] in arguments:
+            continue
+        if node.op in TEXT_OPERATIONS:
             continue
         is_known = hasattr(tf.raw_ops, node.op) or node.op in ("Placeholder", "_Arg", "_Retval")
         if node.op in _HARMLESS or (is_known and not _OUTSIDE.search(node.op)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +13,9 @@ import tensorflow as tf
 from tlkit.backbones.catalog import most_similar
 from tlkit.backbones.interface import read_interface
 from tlkit.backbones.lift import Lifted, lift
-from tlkit.backbones.safety import scan_saved_model
+from tlkit.backbones.safety import read_saved_model, scan_saved_model
+from tlkit.backbones.text_operations import provide_text_operations
+from tlkit.backbones.text_pairs import missing_preprocessor, read_encoder, read_pair
 from tlkit.errors import UserError
 
 # What people give instead of a SavedModel's folder, by the end of the file's name, and what to do about it.
@@ -25,23 +28,32 @@ _INSTEAD = {
 }
 
 
-def lift_saved_model(folder: str | pathlib.Path, arguments: Mapping[str, Any] | None = None) -> Lifted:
+def lift_saved_model(
+    folder: str | pathlib.Path,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    preprocessor: str | pathlib.Path | None = None,
+    sequence_length: int | None = None,
+) -> Lifted:
     """Open the SavedModel in `folder`, after a scan of what it would do (`safety.trusting` skips it).
 
     Args:
         folder: The folder.
         arguments: What to call the model with besides its input and `training`.
+        preprocessor: Folder of the SavedModel that makes what the model takes of texts; it becomes part of it.
+        sequence_length: Tokens after which texts are cut; None takes the preprocessor's own number.
 
     Raises:
         UserError: When `folder` holds no SavedModel of TensorFlow 2, none that can be called on one batch, or one
-            that would reach outside the model.
+            that would reach outside the model; or when the preprocessor does not fit.
     """
-    folder = pathlib.Path(folder)
-    check_saved_model(folder)
-    scan_saved_model(folder)
+    folders = [pathlib.Path(path) for path in (folder, preprocessor) if path is not None]
+    for each in folders:
+        check_saved_model(each)
+        scan_saved_model(each)
     # A strategy's scope belongs to a thread: in a fresh one the model's variables are plain ones that can be read.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_lift, folder, dict(arguments or {})).result()
+        return thread.submit(_lift, *folders, arguments=dict(arguments or {}), length=sequence_length).result()
 
 
 def check_saved_model(folder: pathlib.Path) -> None:
@@ -75,7 +87,33 @@ def check_saved_model(folder: pathlib.Path) -> None:
     )
 
 
-def _lift(folder: pathlib.Path, arguments: dict[str, Any]) -> Lifted:
+def _lift(
+    folder: pathlib.Path, preprocessor: pathlib.Path | None = None, *, arguments: dict[str, Any], length: int | None
+) -> Lifted:
+    model, sentencepiece = _load(folder)
+    encoder = read_encoder(model, folder, arguments)
+    if encoder is None:
+        for name, value in (("preprocessor", preprocessor), ("sequence_length", length)):
+            if value is not None:
+                raise UserError(
+                    f"load_backbone: `{name}` is not for the model in '{folder}', which takes its input as it comes. "
+                    f"Expected none. Received: {name}={str(value)!r}. Leave it out."
+                )
+        return lift(dataclasses.replace(read_interface(model, folder, arguments), sentencepiece=sentencepiece))
+    if preprocessor is None:
+        raise missing_preprocessor(encoder, folder)
+    first, sentencepiece = _load(preprocessor)
+    interface = read_pair(encoder, folder, first, preprocessor, length)
+    return lift(dataclasses.replace(interface, sentencepiece=sentencepiece))
+
+
+def _load(folder: pathlib.Path) -> tuple[Any, bytes | None]:
+    """The model, and the one model of SentencePiece in it."""
+    graphs = [meta_graph.graph_def for meta_graph in read_saved_model(folder).meta_graphs]
+    nodes = [node for graph in graphs for node in graph.node]
+    nodes += [node for graph in graphs for function in graph.library.function for node in function.node_def]
+    provide_text_operations((node.op for node in nodes), f"The SavedModel in '{folder}'")
+    pieces = {node.attr["model"].s for node in nodes if node.op == "SentencepieceOp"}
     try:
         model = tf.saved_model.load(str(folder))
     except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
@@ -84,4 +122,4 @@ def _lift(folder: pathlib.Path, arguments: dict[str, Any]) -> Lifted:
             f"The SavedModel in '{folder}' cannot be loaded: {first_line} Expected a complete model of TensorFlow 2. "
             f"Save or download it again."
         ) from error
-    return lift(read_interface(model, folder, arguments))
+    return model, pieces.pop() if len(pieces) == 1 else None

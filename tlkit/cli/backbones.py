@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 NOT_STATED = "not stated"
+_KERASHUB = "kerashub:"
 _TITLES = ("kind", "size", "range", "features", "weights", "licence", "open", "offline")
 _LEGEND = """
 size     pixels of width and height; + takes other sizes, too
@@ -43,6 +44,10 @@ def backbones(
         str | None, typer.Option(metavar="WORD", help="Only those with this word in what is known of them.")
     ] = None,
     fetch: Annotated[bool, typer.Option("--fetch", help="Download HANDLE when it is not on this machine.")] = False,
+    preprocessor: Annotated[
+        str | None,
+        typer.Option(metavar="HANDLE", help="Of an encoder of texts: what turns texts into its inputs."),
+    ] = None,
     trust: Annotated[
         bool, typer.Option("--trust", help="Load HANDLE even when the scan finds that it reaches outside.")
     ] = False,
@@ -56,7 +61,7 @@ def backbones(
         kinds = {kind for kind, wanted in (("image", image), ("text", text)) if wanted} or {"image", "text"}
         _print_list(console, [entry for entry in load_catalog().values() if entry.kind in kinds], search)
     else:
-        _print_one(console, handle, fetch=fetch, trust=trust)
+        _print_one(console, handle, fetch=fetch, preprocessor=preprocessor, trust=trust)
 
 
 # The list -----------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
 # One of them --------------------------------------------------------------------------------------
 
 
-def _print_one(console: Console, handle: str, *, fetch: bool, trust: bool) -> None:
+def _print_one(console: Console, handle: str, *, fetch: bool, preprocessor: str | None, trust: bool) -> None:
     entry = find(handle)
     if entry is None:
         _check_is_address(handle)
@@ -126,22 +131,27 @@ def _print_one(console: Console, handle: str, *, fetch: bool, trust: bool) -> No
     else:
         _print_facts(console, entry, handle)
     is_here = where_cached(handle) is not None
-    if not (is_here or fetch or handle.startswith("keras:") or "://" not in handle):
+    if handle.startswith(_KERASHUB):
+        is_here = pathlib.Path(handle.removeprefix(_KERASHUB)).expanduser().is_dir()
+    needs_no_fetching = is_here or ("://" not in handle and not handle.startswith(_KERASHUB))
+    first = preprocessor or (entry.preprocessor if entry else None)
+    misses_first = first is not None and "://" in first and where_cached(first) is None
+    if not fetch and (misses_first or not needs_no_fetching):
         console.print(
             "\nNot on this machine: --fetch downloads it and shows its stages, maps and what a scan finds.", style="dim"
         )
         return
     # Stages and maps are the same with random weights, which need no download.
     weights = "pretrained" if is_here or fetch or not handle.startswith("keras:") else "random"
-    _print_loaded(console, handle, weights, trust)
+    _print_loaded(console, handle, weights, preprocessor, trust)
 
 
-def _print_loaded(console: Console, handle: str, weights: str, trust: bool) -> None:
+def _print_loaded(console: Console, handle: str, weights: str, preprocessor: str | None, trust: bool) -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's notes on this machine would stand in between
     from tlkit.backbones.describe import describe_backbone
 
     console.print("\nloaded" + (", with random weights" if weights == "random" else ""), style="bold")
-    told = describe_backbone(handle, weights=weights, trust=trust)
+    told = describe_backbone(handle, weights=weights, preprocessor=preprocessor, trust=trust)
     width = max(map(len, told))
     for title, sentence in told.items():
         console.print(f"  {title.ljust(width)}  {sentence}")
@@ -221,7 +231,7 @@ def _weights(entry: CatalogEntry) -> str | None:
 
 def _check_is_address(handle: str) -> None:
     """Refuse what is neither a folder nor an address, with the handle that was probably meant."""
-    if "://" in handle or pathlib.Path(handle).expanduser().is_dir():
+    if "://" in handle or handle.startswith(_KERASHUB) or pathlib.Path(handle).expanduser().is_dir():
         return
     close = most_similar(handle)
     raise UserError(

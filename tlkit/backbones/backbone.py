@@ -89,7 +89,10 @@ class Backbone(keras.layers.Layer):
         `trainable = False` stops all, `True` lets the open ones train again.
         The model's regularization losses count in training, while one of their weights trains.
         In mixed precision the layer computes in float32 and casts its output.
-        Texts are cut into tokens inside, which XLA cannot compile: a model with such a layer runs without.
+        Texts are cut into tokens inside, which XLA cannot compile: a model with such a layer runs without. On several
+        devices, Keras 3.15 averages the first batch, which texts cannot be, when the `keras.Model` was made inside
+        `strategy.scope()` (https://github.com/tensorflow/tensorflow/issues/80951): make its layers inside, the model
+        outside, and call `compile` and `fit` inside.
     """
 
     def __init__(

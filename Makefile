@@ -28,13 +28,10 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 	cd $(DEMO)/textures && $(BIN)/python -m textures.evaluate runs/*
 	@echo "Pictures of each: $(DEMO)/textures/runs/*/{learning_curves,confusion_matrix,most_wrong}.png"
 
-# The small network knows little of digits: all of its stages learn, from the start and at one rate.
-ADAPT := --head_epochs 0 --stages_to_open 4 --epochs_per_stage 1 --layer_decay 1 --opening_learning_rate_multiplier 1 \
-	--epochs 20 --patience 20
-demo-adapt: $(READY) ## Learn digits on photos from such without labels and from plain ones with labels, five times
+demo-adapt: $(READY) ## Learn handwritten digits without labels from printed ones with labels, five times
 	rm -rf $(DEMO)-adapt
-	$(BIN)/tlkit new image-classifier $(DEMO)-adapt/digits --set adaptation=dann --defaults
-	cd $(DEMO)-adapt/digits && $(BIN)/python -m digits.compare --seeds 5 $(ADAPT)
+	$(BIN)/tlkit new image-classifier $(DEMO)-adapt/digits --set adaptation=mcc --defaults
+	cd $(DEMO)-adapt/digits && $(BIN)/python -m digits.compare --seeds 5
 	@echo "Picture: $(DEMO)-adapt/digits/comparison/adaptation.png"
 
 test: $(READY) ## Run the tests that are not slow (under 10 minutes on two cores)

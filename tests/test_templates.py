@@ -158,6 +158,7 @@ def test_the_target_is_stored_relative_to_the_project(photos, tmp_path, monkeypa
     folder = generate("image-classifier", tmp_path, data=photos, given={"adaptation": "dann", "target": "phone photos"})
     config = (folder / "flowers/config.py").read_text(encoding="utf-8")
     assert 'target: str = "../phone photos"' in config and '= "dann"' in config and "image_size: int = 128" in config
+    assert "head_epochs: int = 10" in config and "stages_to_open: int = 2" in config
 
 
 def test_sample_data_of_two_domains(tmp_path):
@@ -166,7 +167,10 @@ def test_sample_data_of_two_domains(tmp_path):
     assert 'target: str = "target"' in config
     assert "image_size: int = 32" in config and "horizontal_flip: bool = False" in config
     assert sorted(path.name for path in (folder / "data").iterdir()) == [*"0123456789"]
-    assert len(list((folder / "target/train").glob("*.png"))) == 600
+    assert len(list((folder / "target/train").glob("*.png"))) == 1500
+    # The network has seen nothing like digits: all of it learns from the start, at one rate.
+    assert "head_epochs: int = 0" in config and "stages_to_open: int = 4" in config
+    assert "layer_decay: float = 1.0" in config and "opening_learning_rate_multiplier: float = 1.0" in config
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def search_space(hp, config: Config) -> dict:
     return {
         "learning_rate": hp.Float("learning_rate", 1e-4, 1e-2, sampling="log", default=config.learning_rate),
         multiplier: hp.Float(multiplier, 0.01, 1.0, sampling="log", default=getattr(config, multiplier)),
-        "stages_to_open": hp.Int("stages_to_open", 0, 3, default=config.stages_to_open),
+        "stages_to_open": hp.Int("stages_to_open", 0, max(3, config.stages_to_open), default=config.stages_to_open),
         "dropout": hp.Float("dropout", 0.0, 0.6, default=config.dropout),
         "zoom": hp.Float("zoom", 0.0, 0.5, default=config.zoom),
     }

@@ -128,7 +128,7 @@ class Inspected:
             *same(
                 "note",
                 ~differing & ~leaking,
-                "there more than once, and so count more than others; a split keeps them together. Remove the copies.",
+                "there more than once, and so with more weight than others. Remove the copies.",
             ),
         ]
 

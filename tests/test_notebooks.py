@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks/fine_tuning.ipynb"
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NUM_PICTURES = {"fine_tuning": 11, "domain_adaptation": 8}
 STAGES = ["stride_2", "stride_4", "stride_8", "stride_16", "stride_32"]
 
 # Part of a cell's source -> what the text around that cell says, as code to run after it.
-CLAIMS = {
+FINE_TUNING = {
     "class OpenTheBackbone": """
         assert all(stage.is_open for stage in model.get_layer("backbone").stages)
         assert sorted(distance.after) == [1, 2, 3, 4, 5, 6]
@@ -42,35 +43,77 @@ CLAIMS = {
     """,
 }
 
+DOMAIN_ADAPTATION = {
+    "gap = {": """
+        assert gap["scans held out"] > 0.8 and gap["photos"] < 0.65 * gap["scans held out"]
+    """,
+    "oracle = train_classifier(": """
+        assert accuracy(oracle, target_test) > gap["photos"] + 0.2
+    """,
+    "whole = float(": """
+        assert abs(whole - of_scans) < 1e-5 * of_scans
+    """,
+    'print("DiscriminatorWatch:"': """
+        assert accuracy(label_classifier(dann), target_test) > gap["photos"] + 0.15
+        assert max(history["val_label_accuracy"][-3:]) > gap["scans held out"] - 0.1
+        assert history["reversal_scale"][0] == 0 and 0.25 < history["reversal_scale"][-1] < 0.3
+    """,
+    "distances = {": """
+        assert min(distances.values()) > 1.7
+    """,
+    "{'score':22}": """
+        assert choices["target_information"] > truth.max() - 0.1
+        assert choices["target_snd"] < choices["target_information"] - 0.2
+    """,
+    "careless_accuracy = ": """
+        assert {"collapsed", "too strong"} <= {verdict.state for verdict in careless_watch.verdicts}
+        assert careless_accuracy < min(gap["photos"] + 0.1, accuracy(label_classifier(dann), target_test) - 0.15)
+    """,
+    "mcc_accuracy = ": """
+        assert mcc_accuracy > max(careless_accuracy, gap["photos"]) + 0.1
+    """,
+    "comparison = compare_adaptation(": """
+        assert comparison.summaries["dann"].difference.mean > 0.1
+        assert comparison.summaries["careless dann"].difference.mean < comparison.summaries["dann"].difference.mean
+    """,
+    "reloaded = keras.models.load_model(": """
+        assert abs(accuracy(reloaded, target_test) - choices["target_information"]) < 0.005
+    """,
+}
+
+CLAIMS = {"fine_tuning": FINE_TUNING, "domain_adaptation": DOMAIN_ADAPTATION}
+
 
 def outputs_of(cells):
     return [output for cell in cells if cell["cell_type"] == "code" for output in cell["outputs"]]
 
 
-def test_what_is_committed_was_run():
-    text = NOTEBOOK.read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", NUM_PICTURES)
+def test_what_is_committed_was_run(name):
+    text = (FOLDER / f"{name}.ipynb").read_text(encoding="utf-8")
     notebook = json.loads(text)
     pytest.importorskip("nbformat").validate(notebook)
     code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
     outputs = outputs_of(code)
     assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 11
-    assert '"Largest difference of any weight: 0.0\\n"' in text
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == NUM_PICTURES[name]
+    assert '"Largest difference of any weight: 0.0\\n"' in text or name != "fine_tuning"
     assert len(text) < 300_000  # it is stored again with each change
     assert not [place for place in ("/tmp", "/home", "/root", "site-packages", " at 0x") if place in text]
 
 
 @pytest.mark.slow
-def test_it_runs_and_its_text_is_right():
+@pytest.mark.parametrize("name", NUM_PICTURES)
+def test_it_runs_and_its_text_is_right(name):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    for part, claim in CLAIMS.items():
+    notebook = nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+    for part, claim in CLAIMS[name].items():
         (place,) = [i for i, cell in enumerate(notebook.cells) if cell.cell_type == "code" and part in cell.source]
         check = f"STAGES = {STAGES}\n{textwrap.dedent(claim)}"
         notebook.cells.insert(place + 1, nbformat.v4.new_code_cell(check))
     nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3").execute()  # raises what a cell raises
     outputs = outputs_of(notebook.cells)
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 11
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == NUM_PICTURES[name]
     said = [output.text for output in outputs if output.get("name") == "stderr"]
     assert not [text for text in said if "Warning" in text]

@@ -61,7 +61,7 @@ def inspect_texts(
     Example:
         >>> report = inspect_texts("messages.csv", sequence_length=8)
         >>> report.num_texts, report.lengths["words"], report.num_cut
-        (40, {'median': 8, '95 %': 9, 'longest': 9}, 20)
+        (40, {'median': 7, '95 %': 9, 'longest': 9}, 20)
         >>> for finding in report.findings:
         ...     print(finding.severity, finding.sentence.partition(":")[0])
         warning 20 texts have more than 8 words

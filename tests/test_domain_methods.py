@@ -375,7 +375,9 @@ def test_label_classifier_of_another_model_is_refused():
         label_classifier(encoder())
 
 
-@pytest.mark.parametrize("options", [{"hidden_units": (16, 0)}, {"hidden_units": (2.5,)}, {"dropout": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"hidden_units": (16, 0)}, {"hidden_units": (2.5,)}, {"hidden_units": 16}, {"dropout": 1.0}]
+)
 def test_a_discriminator_that_cannot_be_is_refused(options):
     name = next(iter(options))
     with pytest.raises(tlkit.UserError, match=f"DomainDiscriminator: `{name}`.*Received: {name}="):

@@ -46,11 +46,11 @@ class DomainDiscriminator(keras.layers.Layer):
 
     def __init__(self, hidden_units: Sequence[int] = (1024, 1024), dropout: float = 0.0, **kwargs: Any):
         super().__init__(**kwargs)
-        self.hidden_units = tuple(hidden_units)
+        self.hidden_units = tuple(hidden_units) if isinstance(hidden_units, Sequence) else (None,)
         if not all(isinstance(units, int) and units > 0 for units in self.hidden_units):
             raise UserError(
                 f"DomainDiscriminator: `hidden_units` are the sizes of the hidden layers. Expected whole numbers above "
-                f"0. Received: hidden_units={hidden_units!r}. Type `hidden_units=(1024, 1024)`."
+                f"0, first layer first. Received: hidden_units={hidden_units!r}. Type `hidden_units=(1024, 1024)`."
             )
         if not 0 <= dropout < 1:
             raise UserError(

@@ -42,7 +42,7 @@ type = "bool"
 """
 
 
-def describe_letters(folder: Path) -> str:
+def describe_letters(folder: Path, answers) -> str:
     if not folder.is_dir():
         raise UserError(f"'{folder}' is no folder.")
     return f"{len(list(folder.iterdir()))} letters"

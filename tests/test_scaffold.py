@@ -344,7 +344,7 @@ def test_a_plain_folder_of_the_same_name_is_no_installed_package(tmp_path: Path,
 def template_with_data(template: Template, monkeypatch: pytest.MonkeyPatch) -> Template:
     """The tiny template, wanting data of a kind that counts files and refuses empty folders."""
 
-    def describe(folder: Path) -> str:
+    def describe(folder: Path, answers) -> str:
         files = list(folder.glob("*"))
         if not files:
             raise UserError(f"'{folder}' holds no letters.")
@@ -416,7 +416,7 @@ def template_with_inspection(template_with_data: Template, monkeypatch: pytest.M
 def test_the_users_data_are_inspected_and_the_report_is_kept(template_with_inspection: Template, tmp_path: Path):
     write(tmp_path / "letters" / "a", "")
     project = scaffold.generate(template_with_inspection, tmp_path / "flowers", data=tmp_path / "letters")
-    assert project.data_report.seen == (tmp_path / "letters", False)
+    assert project.data_report.seen == (tmp_path / "letters", project.answers, False)
     assert (project.folder / "data_report.txt").read_text() == "letters"
     assert "data_report.txt" not in project.files  # nor in the pristine render: an update leaves it alone
 

@@ -8,7 +8,7 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Annotated, TypeVar
 
 import typer
@@ -40,8 +40,9 @@ def new(
         str | None,
         typer.Option(
             metavar="PATH",
-            help="Your data: a folder with one subfolder of images for each class, or a CSV file with the columns file "
-            "and label. Without it, sample data is written into the project.",
+            help="Your data: a folder with one subfolder of images or texts for each class; or a table, of images with "
+            "the columns file and label, of texts with text and label. Without it, sample data is written into the "
+            "project.",
         ),
     ] = None,
     backbone: Annotated[
@@ -66,7 +67,7 @@ def new(
         destination = _ask_until_right("Folder to make", "", _checked_destination)
     if interactive and data is None and chosen.data:
         scaffold.check_destination(destination)  # before more questions are asked
-        data = _ask_for_data(chosen, destination)
+        data = _ask_for_data(chosen, destination, given)
 
     with _warnings_in_one_line():
         project = scaffold.generate(
@@ -145,12 +146,12 @@ def _one_of(known: Collection[str]) -> Callable[[str], str]:
     return read
 
 
-def _ask_for_data(template: Template, destination: str) -> str | None:
+def _ask_for_data(template: Template, destination: str, given: Mapping[str, Answer]) -> str | None:
     def read(text: str) -> str | None:
         if text == "sample data":
             return None
         with _warnings_in_one_line():
-            print(f"Found {scaffold.check_data(template, text, destination)}.")
+            print(f"Found {scaffold.check_data(template, text, destination, given)}.")
         return text
 
     return _ask_until_right(scaffold.DATA_KINDS[template.data or ""].prompt, "sample data", read)

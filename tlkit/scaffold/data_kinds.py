@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlkit.errors import UserError
-from tlkit.scaffold.templates import Template
+from tlkit.scaffold.templates import Answer, Template
 
 if TYPE_CHECKING:
     from tlkit.data import ImageReport, TextReport
@@ -19,16 +19,18 @@ class DataKind(NamedTuple):
     `describe` counts in words what a folder or file holds, and raises `UserError` when it is not what was expected;
     `write_sample` fills a folder with data to try the template on; `inspect` looks at everything, with or without a
     progress bar, and reports; `write_sample_domains` fills two, with labelled data and with unlabelled of another look.
+    The answers to the template's questions tell how to read the data: those of texts, their columns.
     """
 
     prompt: str
-    describe: Callable[[Path], str]
+    describe: Callable[[Path, Mapping[str, Answer]], str]
     write_sample: Callable[[Path], None]
-    inspect: Callable[[Path, bool], ImageReport | TextReport] | None = None
+    inspect: Callable[[Path, Mapping[str, Answer], bool], ImageReport | TextReport] | None = None
     write_sample_domains: Callable[[Path, Path], None] | None = None
+    target_may_be_a_file: bool = False
 
 
-def _describe_images(folder: Path) -> str:
+def _describe_images(folder: Path, answers: Mapping[str, Answer]) -> str:
     from tlkit.data import split_image_folder
 
     splits = split_image_folder(folder, seed=0)
@@ -48,10 +50,17 @@ def _write_sample_domains(source: Path, target: Path) -> None:
     write_sample_domains(source, target)
 
 
-def _describe_texts(source: Path) -> str:
+def _columns(answers: Mapping[str, Answer]) -> tuple[str, str]:
+    """Names of the columns of texts and labels."""
+    return str(answers.get("text_column", "text")), str(answers.get("label_column", "label"))
+
+
+def _describe_texts(source: Path, answers: Mapping[str, Answer]) -> str:
     from tlkit.data import split_texts
 
-    splits = split_texts(source, seed=0)
+    text_column, label_column = _columns(answers)
+    # Bad rows are the report's to tell, and training's to refuse.
+    splits = split_texts(source, text_column=text_column, label_column=label_column, seed=0, on_bad="skip")
     count = len(splits.train) + len(splits.validation) + len(splits.test)
     return f"{count:,} texts of {len(splits.class_names)} classes"
 
@@ -68,13 +77,14 @@ def _write_sample_text_domains(source: Path, target: Path) -> None:
     write_sample_text_domains(source, target)
 
 
-def _inspect_texts(source: Path, progress: bool) -> TextReport:
+def _inspect_texts(source: Path, answers: Mapping[str, Answer], progress: bool) -> TextReport:
     from tlkit.data import inspect_texts
 
-    return inspect_texts(source, progress=progress)
+    text_column, label_column = _columns(answers)
+    return inspect_texts(source, text_column=text_column, label_column=label_column, progress=progress)
 
 
-def _inspect_images(folder: Path, progress: bool) -> ImageReport:
+def _inspect_images(folder: Path, answers: Mapping[str, Answer], progress: bool) -> ImageReport:
     from tlkit.data import inspect_images
 
     return inspect_images(folder, progress=progress)
@@ -89,18 +99,21 @@ DATA_KINDS = {
         _write_sample_domains,
     ),
     "texts": DataKind(
-        "Table (.csv, .tsv, .jsonl) with the columns text and label, or a folder with one subfolder of .txt files for "
-        "each class",
+        "Table (.csv, .tsv, .jsonl) with the columns text and label (others by --set text_column=NAME), or a folder "
+        "with one subfolder of .txt files for each class",
         _describe_texts,
         _write_sample_texts,
         _inspect_texts,
         _write_sample_text_domains,
+        target_may_be_a_file=True,
     ),
 }
 
 
-def check_data(template: Template, data: str | Path, destination: str | Path) -> str:
-    """Count in words what a folder or file of data holds.
+def check_data(
+    template: Template, data: str | Path, destination: str | Path, answers: Mapping[str, Answer] | None = None
+) -> str:
+    """Count in words what a folder or file of data holds, read as the answers say that are known by now.
 
     Raises:
         UserError: When it is not the data that the template wants, or the project would lie inside it.
@@ -112,4 +125,4 @@ def check_data(template: Template, data: str | Path, destination: str | Path) ->
             f"The destination '{destination}' lies inside the data folder '{data}', where it would be taken for data. "
             "Expected a destination elsewhere."
         )
-    return DATA_KINDS[template.data].describe(Path(data))
+    return DATA_KINDS[template.data].describe(Path(data), answers or {})

@@ -78,7 +78,7 @@ def generate(
     with warnings.catch_warnings():
         if inspect:
             warnings.simplefilter("ignore")  # the report has them
-        data_summary = "" if data is None else check_data(template, data, destination)
+        data_summary = "" if data is None else check_data(template, data, destination, given)
     known: dict[str, Answer] = {
         "name": name,
         "data": "data" if data is None else Path(os.path.relpath(Path(data).resolve(), folder)).as_posix(),
@@ -90,12 +90,13 @@ def generate(
     if "backbone" in answers:
         answers["backbone"] = locate_backbone(str(answers["backbone"]), template.data, folder)
     if "target" in answers:
-        answers["target"] = locate_target(answers, data, folder)
+        may_be_a_file = kind is not None and kind.target_may_be_a_file
+        answers["target"] = locate_target(answers, data, folder, may_be_a_file=may_be_a_file)
 
     tree = render(template, answers)
     report = None
     if kind and kind.inspect and data is not None and inspect:
-        report = kind.inspect(Path(data), progress)
+        report = kind.inspect(Path(data), answers, progress)
 
     def add_data(project: Path) -> None:
         if report:
@@ -107,7 +108,7 @@ def generate(
 
     _write_at_once(tree | _bookkeeping(template, answers, tree), folder, add_data)
     if kind and data is None:
-        data_summary = kind.describe(folder / "data")
+        data_summary = kind.describe(folder / "data", answers)
     return Project(folder, tuple(tree), answers, data_summary, report)
 
 

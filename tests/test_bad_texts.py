@@ -13,6 +13,7 @@ import pytest
 
 from tlkit import UserError
 from tlkit.data import inspect_texts, load_texts, load_unlabelled_texts, split_texts
+from tlkit.data.texts import tables, text_files
 from tlkit.errors import exit_on_user_error
 
 ROWS = [row for n in range(12) for row in (f"where is number {n}", f"money back for {n}")]
@@ -364,6 +365,31 @@ def test_files_that_are_left_out_are_named(tmp_path):
     ]
     tables = write(tmp_path / "t", {"train.csv": GOOD, "val.csv": GOOD.replace("number", "parcel"), "raw.csv": GOOD})
     assert said(tables)[0] == "1 table (raw.csv) in SOURCE left out beside those of the parts."
+
+
+def test_columns_that_seem_to_be_meant_are_named(tmp_path):
+    rows = "".join(f"{line},{number % 5},u{number}\n" for number, line in enumerate(GOOD.splitlines()[1:]))
+    source = write(tmp_path / "m.csv", f"text,label,Subset,user\n{rows}")
+    assert said(source) == [
+        "SOURCE: the column 'Subset' is not used; if it is the split of each text, name it 'split'.",
+        "SOURCE: the column 'user' is not used; if it is the group of each text, name it 'group'.",
+    ]
+    assert said(source, label_column="Subset") == [
+        "SOURCE: the column 'user' is not used; if it is the group of each text, name it 'group'."
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_line_without_end_does_not_fill_the_memory(encoding, tmp_path, monkeypatch):
+    monkeypatch.setattr(text_files, "LONGEST_LINE", 2**16)
+    source = write(tmp_path / "m.jsonl", ("\n\n[" + " " * 2**18).encode(encoding))
+    with pytest.raises(UserError, match="Expected one text in a line; a JSON array becomes lines with pandas'"):
+        split_texts(source, seed=1)
+    monkeypatch.setattr(tables, "LONGEST_LINE", 8)
+    folder = write(tmp_path / "m", {f"{label}/{n}.txt": f"{label}{n}" for label in "xy" for n in range(9)})
+    write(folder, {"x/long.txt": "123456789"})
+    with pytest.raises(UserError, match="1 file .*long.txt.: longer than 0 MB, of which a network sees the beginning."):
+        split_texts(folder, seed=1)
 
 
 def test_a_wrong_argument(tmp_path):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from tlkit.data.texts.text_files import TextFile, open_text_file
+from tlkit.data.texts.columns import Columns, find_columns
+from tlkit.data.texts.text_files import LONGEST_LINE, TextFile, open_text_file
 from tlkit.errors import UserError, printable
 
 CSV_EXTENSIONS = (".csv", ".tsv")
@@ -18,13 +18,6 @@ JSON_EXTENSIONS = (".jsonl", ".ndjson")
 TABLE_EXTENSIONS = (*CSV_EXTENSIONS, *JSON_EXTENSIONS)
 LONGEST_CELL = 2**24  # characters: what is longer is the rest of a file after a double quote without its pair
 DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
-
-# What the columns are called elsewhere: suggested when one is missing, never guessed.
-_TEXTS = "message messages content contents sentence sentences body review reviews comment comments utterance query \
-tweet description title text_content document".split()
-_LABELS = "labels class classes class_name category categories target intent intents topic sentiment tag y".split()
-_PARTS = {"part", "subset", "set", "partition"}
-_GROUPS = {"group_id", "author", "author_id", "user", "user_id", "thread_id", "conversation_id"}
 
 
 class Record(NamedTuple):
@@ -53,15 +46,6 @@ class Record(NamedTuple):
     num_lines: int = 1
 
 
-class Columns(NamedTuple):
-    """Where the columns are: places in a row of CSV, or keys of a JSON object. None for those that are not there."""
-
-    text: Any
-    label: Any
-    part: Any
-    group: Any
-
-
 class Document(NamedTuple):
     """A file that is one text, labelled by its folder."""
 
@@ -72,6 +56,10 @@ class Document(NamedTuple):
     def records(self) -> Iterator[Record]:
         """The one record."""
         size = self.file.state[0] - self.file.start
+        if size > LONGEST_LINE:
+            problem = f"longer than {LONGEST_LINE // 2**20} MB, of which a network sees the beginning. Cut it to a part"
+            yield Record(self.file.start, 0, 1, problem=problem)
+            return
         yield Record(self.file.start, size, 1, self.text_of(_read(self.file, self.file.start, size)), self.label)
 
     def text_of(self, content: bytes) -> str:
@@ -199,10 +187,10 @@ def open_table(path: Path, *, text_column: str, label_column: str, needs_label: 
     file = open_text_file(path)
     if path.suffix.lower() in JSON_EXTENSIONS:
         names = _json_names(file)
-        columns = _find_columns(path, names, text_column, label_column, needs_label)
+        columns = find_columns(path, names, text_column, label_column, needs_label)
         return JsonTable(file, Columns(*(None if place is None else names[place] for place in columns)))
     header, delimiter = _csv_header(file, (text_column, label_column))
-    columns = _find_columns(path, header, text_column, label_column, needs_label)
+    columns = find_columns(path, header, text_column, label_column, needs_label)
     return CsvTable(file, columns, delimiter, len(header))
 
 
@@ -256,7 +244,7 @@ def _cell(value: object) -> str:
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 
-# Columns ------------------------------------------------------------------------------------------
+# Names of columns ---------------------------------------------------------------------------------
 
 
 def _csv_header(file: TextFile, wanted: Sequence[str]) -> tuple[list[str], str]:
@@ -299,37 +287,3 @@ def _json_names(file: TextFile) -> list[str]:
             "read_json(...) and to_json(..., orient='records', lines=True)."
         )
     raise UserError(f"{file.path} does not begin with a JSON object in one line. Expected one such as {_EXAMPLE}.")
-
-
-def _find_columns(path: Path, names: list[str], text: str, label: str, needs_label: bool) -> Columns:
-    return Columns(
-        _place(path, names, "text", text, _TEXTS, True),
-        _place(path, names, "label", label, _LABELS, needs_label),
-        _place(path, names, "split", "split", [], False),
-        _place(path, names, "group", "group", [], False),
-    )
-
-
-def _place(path: Path, names: list[str], role: str, wanted: str, others: list[str], is_needed: bool) -> int | None:
-    """Where a column is: by its exact name, or by the one that differs in upper and lower case."""
-    lower = [name.lower() for name in names]
-    for spelled, name in ((names, wanted.strip()), (lower, wanted.strip().lower())):
-        if spelled.count(name) > 1:
-            raise UserError(f"{path} has two columns {wanted!r}: keep one of them.")
-        if name in spelled:
-            return spelled.index(name)
-    if not is_needed:
-        return None
-    has = f"Its columns are {', '.join(repr(printable(name)) for name in names[:20])}"
-    has += f" and {len(names) - 20} more" if len(names) > 20 else ""
-    close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.7)
-    near = close or [name for name in others if name in lower]
-    if near:
-        found = names[lower.index(near[0])]
-        raise UserError(
-            f"{path} has no column {wanted!r}. {has}: did you mean {found!r}? Then say {role}_column={found!r}."
-        )
-    raise UserError(
-        f"{path} has no column {wanted!r}. {has}: name the one that holds the {role}s with {role}_column, or put a "
-        "first line with the names of the columns above the rows."
-    )

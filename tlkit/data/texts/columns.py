@@ -1,0 +1,83 @@
+"""Which columns of a table hold the texts, the labels, the split and the groups."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tlkit.errors import UserError, printable
+
+# What the columns are called elsewhere: suggested when one is missing, never guessed.
+_TEXTS = "message messages content contents sentence sentences body review reviews comment comments utterance query \
+tweet description title text_content document".split()
+_LABELS = "labels class classes class_name category categories target intent intents topic sentiment tag y".split()
+# The same of columns that may be missing: told that they are not used.
+_PARTS = "part subset set partition".split()
+_GROUPS = "group_id author author_id user user_id thread_id conversation_id".split()
+
+
+class Columns(NamedTuple):
+    """Where the columns are: places in a row of CSV, or keys of a JSON object. None for those that are not there."""
+
+    text: Any
+    label: Any
+    part: Any
+    group: Any
+
+
+def find_columns(path: Path, names: list[str], text: str, label: str, needs_label: bool) -> Columns:
+    """Places among the names of a table's columns.
+
+    Args:
+        path: The table, to be named in errors.
+        names: Of all columns.
+        text: What the column of the texts is called.
+        label: What the column of the labels is called.
+        needs_label: Whether to refuse a table without the latter.
+
+    Raises:
+        UserError: When a column is missing, or there twice.
+    """
+    found = Columns(
+        _place(path, names, "text", text, _TEXTS, True),
+        _place(path, names, "label", label, _LABELS, needs_label),
+        _place(path, names, "split", "split", [], False),
+        _place(path, names, "group", "group", [], False),
+    )
+    for name, others, place in (("split", _PARTS, found.part), ("group", _GROUPS, found.group)):
+        used = {names[at] for at in (found.text, found.label) if at is not None}
+        near = [other for other in names if other.lower() in others and other not in used]
+        if place is None and near:
+            warnings.warn(
+                f"{path}: the column {printable(near[0])!r} is not used; if it is the {name} of each text, name it "
+                f"{name!r}.",
+                stacklevel=7,
+            )
+    return found
+
+
+def _place(path: Path, names: list[str], role: str, wanted: str, others: list[str], is_needed: bool) -> int | None:
+    """Where a column is: by its exact name, or by the one that differs in upper and lower case."""
+    lower = [name.lower() for name in names]
+    for spelled, name in ((names, wanted.strip()), (lower, wanted.strip().lower())):
+        if spelled.count(name) > 1:
+            raise UserError(f"{path} has two columns {wanted!r}: keep one of them.")
+        if name in spelled:
+            return spelled.index(name)
+    if not is_needed:
+        return None
+    has = f"Its columns are {', '.join(repr(printable(name)) for name in names[:20])}"
+    has += f" and {len(names) - 20} more" if len(names) > 20 else ""
+    close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.7)
+    near = close or [name for name in others if name in lower]
+    if near:
+        found = names[lower.index(near[0])]
+        raise UserError(
+            f"{path} has no column {wanted!r}. {has}: did you mean {found!r}? Then say {role}_column={found!r}."
+        )
+    raise UserError(
+        f"{path} has no column {wanted!r}. {has}: name the one that holds the {role}s with {role}_column, or put a "
+        "first line with the names of the columns above the rows."
+    )

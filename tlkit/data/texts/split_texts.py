@@ -50,7 +50,7 @@ def split_texts(
     - a folder of class folders of `.txt` files (`order/0001.txt`), or of `train/`, `val/`, `test/` with those inside.
 
     Text is UTF-8, or UTF-16 with a byte order mark. Labels lose the spaces around them, texts nothing. The source is
-    read once; what is kept are places and class numbers, about 30 bytes a row, so that it may be larger than memory.
+    read once; what is kept are places and class numbers, about 40 bytes a row, so that it may be larger than memory.
 
     With no validation given, it is cut from train, in the proportion split[1] / (split[0] + split[1]). The split is
     stable: the part of a text depends on nothing but `seed` and the text, so that texts added later move none, and the

@@ -162,6 +162,19 @@ class TestErrors:
         with pytest.raises(tlkit.UserError, match="is no encoder of texts: .* For images take 'keras:NAME'"):
             tlkit.load_backbone("kerashub:resnet_50_imagenet")
 
+    def test_a_tokenizer_that_cannot_be_carried(self, tmp_path):
+        import keras_hub
+
+        vocabulary = {
+            word: index for index, word in enumerate(["<s>", "<pad>", "</s>", "<unk>", "<mask>", "a", "b", "ab"])
+        }
+        tokenizer = keras_hub.models.RobertaTokenizer(vocabulary=vocabulary, merges=["a b"])
+        sizes = {"num_layers": 1, "num_heads": 1, "hidden_dim": 4, "intermediate_dim": 4, "max_sequence_length": 8}
+        keras_hub.models.RobertaBackbone(vocabulary_size=8, **sizes).save_to_preset(str(tmp_path / "preset"))
+        tokenizer.save_to_preset(str(tmp_path / "preset"))
+        with pytest.raises(tlkit.UserError, match="cuts texts by byte pairs .* Expected a preset with word pieces"):
+            tlkit.load_backbone(f"kerashub:{tmp_path / 'preset'}")
+
     def test_not_installed(self, monkeypatch):
         real = kerashub.importlib.import_module
 

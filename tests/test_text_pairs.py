@@ -78,7 +78,7 @@ def test_a_vector_a_token_at_another_length(folders, original):
 
 def test_one_function_that_cuts_as_it_will(folders, original, tmp_path):
     """A preprocessor without halves and with the faster tokenizer, whose vocabulary is a constant of the graph."""
-    text_models.save_preprocessor(tmp_path / "whole", length=8, halves=False, fast=True)
+    text_models.save_preprocessor(tmp_path / "whole", length=8, halves=False, kind="fast")
     backbone = tlkit.load_backbone(folders / "encoder", preprocessor=tmp_path / "whole")
     assert backbone.input_in_words == "Takes texts, lower-cased, cut after 8 tokens"
     preprocessor = tf.saved_model.load(str(tmp_path / "whole"))
@@ -143,6 +143,22 @@ def test_dropout_and_mixed_precision(folders):
     np.testing.assert_array_equal(backbone(TEXTS), backbone(TEXTS, training=False))
 
 
+def test_a_tokenizer_of_sentencepiece(folders, original, tmp_path):
+    """Its model is a resource, no table; it must be in the file."""
+    pytest.importorskip("sentencepiece")
+    text_models.save_preprocessor(tmp_path / "pieces", kind="sentencepiece")
+    preprocessor = tf.saved_model.load(str(tmp_path / "pieces"))
+    expected = original[1](preprocessor(tf.constant(TEXTS)))["default"]
+    backbone = tlkit.load_backbone(folders / "encoder", preprocessor=tmp_path / "pieces")
+    np.testing.assert_allclose(backbone(TEXTS), expected, atol=1e-6)
+    number = preprocessor.tokenize(tf.constant(TEXTS)).row_lengths().numpy() + 2
+    assert backbone.count_tokens(TEXTS).tolist() == number.tolist()
+    again = tlkit.Backbone.from_config(backbone.get_config())
+    again.build((None,))
+    again.set_weights(backbone.get_weights())
+    np.testing.assert_array_equal(again(TEXTS), backbone(TEXTS))
+
+
 def test_random_weights(folders, backbone):
     random = tlkit.load_backbone(folders / "encoder", preprocessor=folders / "preprocessor", weights="random")
     weights = {weight.name: weight.numpy() for weight in random.weights}
@@ -180,6 +196,12 @@ class TestErrors:
             tlkit.load_backbone(folders / "encoder", preprocessor=folders / "encoder")
         with pytest.raises(tlkit.UserError, match="'nowhere' is not a SavedModel"):
             tlkit.load_backbone(folders / "encoder", preprocessor="nowhere")
+
+    def test_a_vocabulary_that_is_too_large(self, folders, tmp_path):
+        text_models.save_encoder(tmp_path / "small", blocks=1, rows=50)
+        sentence = "does not fit the encoder in .* Expected numbers below 50, the rows of its table. Found: 63."
+        with pytest.raises(tlkit.UserError, match=sentence):
+            tlkit.load_backbone(tmp_path / "small", preprocessor=folders / "preprocessor")
 
     def test_one_that_makes_something_else(self, folders, tmp_path):
         module = tf.train.Checkpoint()

@@ -1,5 +1,6 @@
 """Small models of texts: pairs in TF-Hub's form, and a BERT in the format of Hugging Face."""
 
+import io
 import json
 
 import numpy as np
@@ -13,14 +14,16 @@ PAD, UNKNOWN, START, END = 0, 1, 2, 3
 WIDTH, POSITIONS = 16, 24
 
 
-def save_preprocessor(folder, *, length=12, halves=True, fast=False):
+def save_preprocessor(folder, *, length=12, halves=True, kind="wordpiece"):
     """Texts to `input_word_ids`, `input_mask`, `input_type_ids`, with `tokenize` and `bert_pack_inputs`."""
     import tensorflow_text
 
     (folder.parent / f"{folder.name}_vocab.txt").write_text("\n".join(WORDS))
     module = tf.train.Checkpoint()
-    if fast:
+    if kind == "fast":
         tokenizer = tensorflow_text.FastBertTokenizer(WORDS, token_out_type=tf.int32, lower_case_nfd_strip_accents=True)
+    elif kind == "sentencepiece":
+        tokenizer = tensorflow_text.SentencepieceTokenizer(sentencepiece_model(), out_type=tf.int32)
     else:
         file = tf.lookup.TextFileInitializer(
             str(folder.parent / f"{folder.name}_vocab.txt"),
@@ -54,6 +57,19 @@ def save_preprocessor(folder, *, length=12, halves=True, fast=False):
         module.bert_pack_inputs.__call__ = bert_pack_inputs
     module.__call__ = call
     tf.saved_model.save(module, str(folder))
+
+
+def sentencepiece_model():
+    """A model of SentencePiece of about 40 pieces, as ALBERT and T5 have it."""
+    import sentencepiece
+
+    model = io.BytesIO()
+    corpus = ["the good film is not the bad film", "a bad film and a good end", "films are films and not the end"] * 5
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(corpus), model_writer=model, vocab_size=40, hard_vocab_limit=False, minloglevel=2,
+        pad_id=PAD, unk_id=UNKNOWN, bos_id=START, eos_id=END,
+    )  # fmt: skip
+    return model.getvalue()
 
 
 def save_encoder(folder, *, blocks=2, rows=None):

@@ -429,7 +429,9 @@ class Backbone(keras.layers.Layer):
         frozen = (
             f". Called whole and frozen for good, without stages and cuts: {self.why_whole}" if self.why_whole else ""
         )
-        closed = "" if self._num_open or frozen else ". `unfreeze(last=2)` opens the upper two stages"
+        is_one = len(self._stage_indices) == 1
+        advice = "`unfreeze()` opens its one stage" if is_one else "`unfreeze(last=2)` opens the upper two stages"
+        closed = "" if self._num_open or frozen else f". {advice}"
         table.caption = f"{self.input_in_words}{frozen}{closed}"
         Console().print(table)
 

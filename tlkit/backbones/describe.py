@@ -5,10 +5,11 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tlkit.backbones.assemble import assemble
 from tlkit.backbones.backbone import Backbone
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.lift import Lifted
-from tlkit.backbones.load import assemble, find_folder, open_model
+from tlkit.backbones.load import find_folder, open_model
 from tlkit.backbones.safety import find_suspicious
 from tlkit.errors import UserError
 

@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from tlkit.backbones.interface import NUM_TOKENS, OUTPUT, SEQUENCE, Interface, Weight
 from tlkit.backbones.lift import Lifted, lift
+from tlkit.backbones.safety import scan_graph
 from tlkit.backbones.texts import USUAL_LENGTH, TextInput, check_length, count_ragged, find_lower_case
 from tlkit.errors import UserError
 
@@ -67,7 +68,10 @@ def lift_kerashub(name: str, *, load_weights: bool = True, sequence_length: int 
     preset = _find(hub, name)
     # Policies, names and a strategy's scope belong to a thread: a fresh one has none of the caller's.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_lift, hub, name, preset, load_weights, sequence_length).result()
+        lifted = thread.submit(_lift, hub, name, preset, load_weights, sequence_length).result()
+    # A folder's settings choose layers; what they amount to is looked at here, as it is when a file is loaded.
+    scan_graph(lifted.program.graph_def, f"The model '{PREFIX}{name}'")
+    return lifted
 
 
 def _import_hub(name: str) -> Any:
@@ -121,9 +125,15 @@ def _lift(hub: Any, name: str, preset: str, load_weights: bool, sequence_length:
     longest = getattr(backbone, "max_sequence_length", None)
     length = min(USUAL_LENGTH, longest or USUAL_LENGTH) if sequence_length is None else sequence_length
     tokenizer = _load(name, lambda: _tokenizer(hub, backbone, preset))
+    if isinstance(tokenizer, hub.tokenizers.BytePairTokenizer):
+        raise UserError(
+            f"load_backbone: '{PREFIX}{name}' cuts texts by byte pairs (as RoBERTa, GPT-2 and BART do), with a table "
+            f"inside a loop that cannot be carried in a file. Expected a preset with word pieces or SentencePiece, "
+            f"such as BERT, DistilBERT, ELECTRA, ALBERT or DeBERTa."
+        )
     pack = _packer(hub, backbone, tokenizer)
     # In a function, or KerasHub takes a way through Python that is no part of the graph. Single letters fit into 8.
-    encode = tf.function(lambda texts: pack(tokenizer(texts), 8))
+    encode = tf.function(lambda texts: pack(tokenizer(texts), 8), autograph=False)
     num_marks = int(np.count_nonzero(encode(tf.constant([""]))["padding_mask"]))
     check_length(length, longest, f"{PREFIX}{name}", fewest=num_marks + 1)
     pool, words = _pooling(name, pathlib.Path(preset))

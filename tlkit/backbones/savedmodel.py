@@ -15,7 +15,7 @@ from tlkit.backbones.interface import read_interface
 from tlkit.backbones.lift import Lifted, lift
 from tlkit.backbones.safety import read_saved_model, scan_saved_model
 from tlkit.backbones.text_operations import provide_text_operations
-from tlkit.backbones.text_pairs import missing_preprocessor, read_encoder, read_pair
+from tlkit.backbones.text_pairs import check_vocabulary, missing_preprocessor, read_encoder, read_pair
 from tlkit.errors import UserError
 
 # What people give instead of a SavedModel's folder, by the end of the file's name, and what to do about it.
@@ -104,7 +104,9 @@ def _lift(
         raise missing_preprocessor(encoder, folder)
     first, sentencepiece = _load(preprocessor)
     interface = read_pair(encoder, folder, first, preprocessor, length)
-    return lift(dataclasses.replace(interface, sentencepiece=sentencepiece))
+    lifted = lift(dataclasses.replace(interface, sentencepiece=sentencepiece))
+    check_vocabulary(encoder, folder, lifted.program, preprocessor)
+    return lifted
 
 
 def _load(folder: pathlib.Path) -> tuple[Any, bytes | None]:

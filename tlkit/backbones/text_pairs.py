@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.interface import NUM_TOKENS, Form, Interface, Weight, listed_weights, name_outputs
+from tlkit.backbones.program import Program
 from tlkit.backbones.texts import TextInput, check_length, count_ragged, find_lower_case
 from tlkit.errors import UserError
 
@@ -67,7 +68,7 @@ def read_encoder(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any])
     forms = [Form.of(function) for function in (model.__call__.concrete_functions if callable(model) else [])]
     if any(form is not None and form.spec is not None for form in forms):
         return None
-    forms = [form for form in forms if form is not None]
+    forms = [form for form in forms if form is not None and _are_numbers(form.structure)]
     inference = [form for form in forms if form.training is not True]
     if inference:
         first = inference[0]
@@ -82,7 +83,7 @@ def read_encoder(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any])
         )
     signature = getattr(model, "signatures", {}).get("serving_default")
     specs = dict(signature.structured_input_signature[1]) if signature is not None else {}
-    if len(specs) < 2 or any(spec.dtype not in (tf.int32, tf.int64) for spec in specs.values()):
+    if len(specs) < 2 or not _are_numbers(specs):
         return None
     return Encoder(
         call=lambda x, training: name_outputs(signature(**x), folder),
@@ -92,6 +93,10 @@ def read_encoder(model: Any, folder: pathlib.Path, arguments: Mapping[str, Any])
         losses=losses,
         form=f"signature 'serving_default' ({', '.join(sorted(specs))})",
     )
+
+
+def _are_numbers(specs: Mapping[str, tf.TensorSpec]) -> bool:
+    return all(spec.dtype in (tf.int32, tf.int64) for spec in specs.values())
 
 
 def missing_preprocessor(encoder: Encoder, folder: pathlib.Path) -> UserError:
@@ -161,6 +166,23 @@ def read_pair(
         form=f"{encoder.form} of what '{where.name}' makes of texts",
         text=TextInput(length, lower_case),
     )
+
+
+def check_vocabulary(encoder: Encoder, folder: pathlib.Path, program: Program, where: pathlib.Path) -> None:
+    """Raise when a vocabulary in a lookup table has more words than the encoder has rows for.
+
+    Raises:
+        UserError: When it has: such a word would be an error on a CPU, and silently zeros on a GPU.
+    """
+    rows = encoder.rows(_TOKEN_TABLE)
+    tables = [program.constant(table.values) for table in program.tables]
+    largest = max((int(values.max()) for values in tables if values.size and values.dtype.kind == "i"), default=-1)
+    if rows is not None and largest >= rows:
+        raise UserError(
+            f"load_backbone: the vocabulary of the preprocessor in '{where}' does not fit the encoder in '{folder}'. "
+            f"Expected numbers below {rows:,}, the rows of its table. Found: {largest:,}. Give the preprocessor that "
+            f"the encoder's page names."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -184,6 +184,11 @@ class TestSplit:
         np.testing.assert_allclose(suffix(prefix(images)), backbone(images), atol=1e-6)
         assert [s.name for s in prefix.stages + suffix.stages] == [s.name for s in backbone.stages]
 
+    def test_the_prefix_scales_pixels_as_the_whole(self, image_model, images):
+        backbone = tlkit.load_backbone(str(image_model), input_range=(0.25, 0.75))
+        prefix, suffix = backbone.split(1)
+        np.testing.assert_allclose(suffix(prefix(images)), backbone(images), atol=1e-6)
+
     def test_suffix_shares_the_weights(self, image_model, images):
         backbone = tlkit.load_backbone(str(image_model))
         backbone.unfreeze(last=1)

@@ -90,6 +90,7 @@ def test_one_function_that_cuts_as_it_will(folders, original, tmp_path):
         tlkit.load_backbone(folders / "encoder", preprocessor=tmp_path / "whole", sequence_length=6)
 
 
+@pytest.mark.slow
 def test_the_keras_file_is_complete(folders, tmp_path):
     """It holds vocabulary and tokenizer; a fresh process needs neither folder, nor an import but tlkit's."""
     pair = shutil.copytree(folders, tmp_path / "pair")

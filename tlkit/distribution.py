@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import tensorflow as tf
 
@@ -48,4 +49,22 @@ def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
     # One a process: every strategy numbers its collective operations from the same start, and two of them on the same
     # devices (two trials of a search) then meet as "Shape mismatch in the collective instance".
-    return tf.distribute.MirroredStrategy(list(devices))
+    return _MirroredStrategy(list(devices))
+
+
+class _MirroredStrategy(tf.distribute.MirroredStrategy):  # type: ignore[misc]
+    """One that also takes texts as inputs.
+
+    To build a model, Keras 3.15 averages the first batch over the replicas (`_maybe_symbolic_build`), and for texts
+    TensorFlow has no mean ("AddN" of strings; https://github.com/keras-team/keras/issues/20585 is about the same
+    place). Of the batch only shapes and types are used, so that one replica's texts do as well.
+    """
+
+    def reduce(self, reduce_op: Any, value: Any, axis: int | None) -> Any:
+        def one(leaf: Any) -> Any:
+            local = self.experimental_local_results(leaf)
+            if getattr(local[0], "dtype", None) == tf.string:
+                return local[0]
+            return super(_MirroredStrategy, self).reduce(reduce_op, leaf, axis)
+
+        return tf.nest.map_structure(one, value)

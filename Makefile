@@ -30,7 +30,7 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 
 demo-adapt: $(READY) ## Learn handwritten digits without labels from printed ones with labels, five times
 	rm -rf $(DEMO)-adapt
-	$(BIN)/tlkit new image-classifier $(DEMO)-adapt/digits --set adaptation=mcc --defaults
+	$(BIN)/tlkit new image-classifier $(DEMO)-adapt/digits --set adaptation=dann --defaults
 	cd $(DEMO)-adapt/digits && $(BIN)/python -m digits.compare --seeds 5
 	@echo "Picture: $(DEMO)-adapt/digits/comparison/adaptation.png"
 

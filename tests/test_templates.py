@@ -16,13 +16,12 @@ from PIL import Image, ImageOps
 from tlkit import UserError, scaffold
 
 ROOT = Path(__file__).resolve().parents[1]
-FILES = {
-    "image-classifier": {
-        ".gitignore", "README.md", "pyproject.toml", "flowers.ipynb", "tests/test_flowers.py",
-        *(f"flowers/{module}.py" for module in
-          ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune", "compare")),
-    },
+CLASSIFIER = {
+    ".gitignore", "README.md", "pyproject.toml", "flowers.ipynb", "tests/test_flowers.py",
+    *(f"flowers/{module}.py" for module in
+      ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune", "compare")),
 }  # fmt: skip
+FILES = {"image-classifier": CLASSIFIER, "text-classifier": CLASSIFIER}
 
 
 def make_photos(folder, count, parts=("",), size=64):
@@ -36,6 +35,16 @@ def make_photos(folder, count, parts=("",), size=64):
                 pixels[..., channel] += 120
                 Image.fromarray(pixels.astype("uint8")).save(folder / part / class_name / f"{number}.png")
     return folder
+
+
+def make_messages(file, count=40):
+    """Texts of two classes that one word tells apart."""
+    random, lines = np.random.default_rng(0), ["text,label"]
+    for number in range(count):
+        words = [*random.choice(["the", "a", "was", "seen", "here", "today"], 5), ("bee", "oak")[number % 2], number]
+        lines.append(f"{' '.join(map(str, words))},{('animal', 'plant')[number % 2]}")
+    file.write_text("\n".join(lines), encoding="utf-8")
+    return file
 
 
 def generate(template, parent, **kwargs):
@@ -53,8 +62,15 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def project(template, photos, tmp_path_factory):
-    return generate(template, tmp_path_factory.mktemp(template), data=photos)
+def data(template, request, tmp_path_factory):
+    if template == "image-classifier":
+        return request.getfixturevalue("photos")
+    return make_messages(tmp_path_factory.mktemp("messages") / "messages.csv")
+
+
+@pytest.fixture(scope="module")
+def project(template, data, tmp_path_factory):
+    return generate(template, tmp_path_factory.mktemp(template), data=data)
 
 
 def run(command, folder, **kwargs):
@@ -94,10 +110,10 @@ def test_it_compiles_and_is_clean(project):
     run(["-m", "ruff", "format", "--no-cache", "--check", "."], project)
 
 
-def test_clean_whatever_its_name(template, photos, tmp_path):
+def test_clean_whatever_its_name(template, data, tmp_path):
     # Sorting of imports and lengths of lines depend on the name.
     for name in ("a", "zz_a_name_that_is_longer_than_most"):
-        folder = scaffold.generate(scaffold.list_templates()[template], tmp_path / name, data=photos).folder
+        folder = scaffold.generate(scaffold.list_templates()[template], tmp_path / name, data=data).folder
         run(["-m", "ruff", "check", "--no-cache", "."], folder)
         run(["-m", "ruff", "format", "--no-cache", "--check", "."], folder)
 
@@ -107,9 +123,9 @@ def test_python_files_have_no_conditions(template):
         assert "[%" not in path.read_text(encoding="utf-8"), path
 
 
-def test_answers_arrive_as_they_are(template, tmp_path):
+def test_answers_arrive_as_they_are(tmp_path):
     odd = make_photos(tmp_path / 'it\'s "päth" 100 %', 10)
-    folder = generate(template, tmp_path, data=odd, given={"image_size": 96, "horizontal_flip": False})
+    folder = generate("image-classifier", tmp_path, data=odd, given={"image_size": 96, "horizontal_flip": False})
     tree = ast.parse((folder / "flowers/config.py").read_text(encoding="utf-8"))
     config = next(node for node in tree.body if isinstance(node, ast.ClassDef))
     values = {node.target.id: ast.literal_eval(node.value) for node in config.body if isinstance(node, ast.AnnAssign)}
@@ -119,15 +135,15 @@ def test_answers_arrive_as_they_are(template, tmp_path):
     assert values["backbone"] == "tlkit:mini-image"
 
 
-def test_config_refuses_what_cannot_be(project):
+def test_config_refuses_what_cannot_be(template, project):
     script = """
         from flowers.config import Config
         from tlkit import UserError
 
-        assert Config().schedule == {0: 0, 10: 1, 15: 2} and Config().last_opening == 15
+        assert Config().schedule == {0: 0, 10: 1, LAST: 2} and Config().last_opening == LAST
         assert Config(head_epochs=0, stages_to_open=1).schedule == {0: 1}
         assert Config(stages_to_open=0).schedule == {0: 0}
-        for settings in ({"dropout": 1.0}, {"batch_size": 0}, {"epochs": 15}, {"learning_rate": -1.0}):
+        for settings in ({"dropout": 1.0}, {"batch_size": 0}, {"epochs": LAST}, {"learning_rate": -1.0}):
             try:
                 Config(**settings)
             except UserError as error:
@@ -135,7 +151,8 @@ def test_config_refuses_what_cannot_be(project):
             else:
                 raise AssertionError(settings)
     """
-    run(["-c", textwrap.dedent(script)], project)
+    last = {"image-classifier": 15, "text-classifier": 12}[template]
+    run(["-c", textwrap.dedent(script).replace("LAST", str(last))], project)
 
 
 # A target domain ------------------------------------------------------------------------------------------------------
@@ -225,7 +242,8 @@ def test_the_notebook_runs(template, tmp_path):
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    assert len(pictures) == 5  # photos, augmentation, learning curves, confusion matrix, most wrong
+    # Photos, augmentation, learning curves, confusion matrix, most wrong; or curves, matrix, calibration, by length.
+    assert len(pictures) == {"image-classifier": 5, "text-classifier": 4}[template]
     if os.environ.get("KEEP_NOTEBOOK"):
         nbformat.write(notebook, os.environ["KEEP_NOTEBOOK"])
 
@@ -297,8 +315,8 @@ def run_commands(project, commands, photos):
 
 
 @pytest.mark.slow
-def test_every_command_works(template, photos, tmp_path):
-    project = generate(template, tmp_path, data=photos)
+def test_every_command_works(photos, tmp_path):
+    project = generate("image-classifier", tmp_path, data=photos)
     (project / "broken.jpg").write_bytes(b"no photo at all")
     said, errors = run_commands(project, COMMANDS, photos / "test")
     assert "There is no trained model in" in errors[0]
@@ -342,10 +360,10 @@ def test_every_command_works(template, photos, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_and_ends_in_the_same_weights(template, photos, tmp_path):
+def test_a_killed_training_goes_on_and_ends_in_the_same_weights(photos, tmp_path):
     import tlkit
 
-    project = generate(template, tmp_path, data=photos)
+    project = generate("image-classifier", tmp_path, data=photos)
     command = [sys.executable, "-m", "flowers.train", "--epochs", "4", "--head_epochs", "1", "--epochs_per_stage", "1"]
     with subprocess.Popen(
         command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -469,9 +487,9 @@ MULTI_LABEL_COMMANDS = """
 
 
 @pytest.mark.slow
-def test_a_multi_label_project_works(template, tmp_path):
+def test_a_multi_label_project_works(tmp_path):
     table = make_table(tmp_path / "squares")
-    project = generate(template, tmp_path, data=table)
+    project = generate("image-classifier", tmp_path, data=table)
     assert 'data: str = "../squares/table.csv"' in (project / "flowers/config.py").read_text(encoding="utf-8")
     said, errors = run_commands(project, MULTI_LABEL_COMMANDS, "../squares")
     *multi_label, one_label = sorted((project / "runs").iterdir())

@@ -10,6 +10,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.src.applications import imagenet_utils
 from keras.src.utils import file_utils
 
@@ -209,4 +210,5 @@ def test_stages_and_features_are_those_of_the_backbone(entry: CatalogEntry):
     # EfficientNet counts what its normalization saw among its weights: mean (3), variance (3) and number of images (1).
     constants = 7 if entry.handle.startswith("keras:EfficientNetB") else 0
     assert backbone.count_params() == entry.weights - constants
-    assert backbone(np.zeros((1, entry.size, entry.size, 3), "float32")).shape == (1, entry.features)
+    example = np.zeros((1, entry.size, entry.size, 3), "float32") if entry.kind == "image" else tf.constant(["a text"])
+    assert backbone(example).shape == (1, entry.features)

@@ -75,9 +75,13 @@ def start_from_words(student: MiniText, targets: np.ndarray) -> None:
 
 
 def distil(student: MiniText, texts, text_targets, words, word_targets, settings: Settings, folder) -> None:
-    """Train the student to predict the targets from its features through one linear layer."""
+    """Train the student to predict the targets through one linear layer.
+
+    It reads what the student's own layer found, not the mean of the words, so that the layer learns all it can.
+    """
     head = keras.layers.Dense(settings.components)
-    head.build((None, 2 * settings.hidden))
+    found = 2 * settings.hidden
+    head.build((None, found))
     weights = [student.embedding, student.kernel, student.bias, *(v.value for v in head.trainable_variables)]
     steps = len(texts) // settings.batch_size
     rate = keras.optimizers.schedules.CosineDecay(
@@ -93,8 +97,8 @@ def distil(student: MiniText, texts, text_targets, words, word_targets, settings
     @tf.function
     def step(some_texts, their_targets, some_words, words_targets):
         with tf.GradientTape() as tape:
-            of_texts = student.features(some_texts, settings.forgotten_in_texts)
-            of_words = student.features(some_words, settings.forgotten_words)
+            of_texts = student.features(some_texts, settings.forgotten_in_texts)[:, :found]
+            of_words = student.features(some_words, settings.forgotten_words)[:, :found]
             text_error = tf.reduce_mean(tf.square(head(of_texts) - their_targets))
             word_error = tf.reduce_mean(tf.square(head(of_words) - words_targets))
             loss = text_error + settings.word_weight * word_error

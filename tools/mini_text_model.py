@@ -30,14 +30,13 @@ _LONGEST = 24  # characters of an unknown word that are looked at: a bound on wh
 
 
 class MiniText(tf.Module):
-    """Strings `(N,)` in, vectors `(N, 2 * hidden)` out; zeros for a text without a word.
+    """Strings `(N,)` in, vectors `(N, 2 * hidden + dim)` out; zeros for a text without a word.
 
     Args:
         words: The known words. An unknown one is the mean of its n-grams' rows.
         num_buckets: Rows for the n-grams of unknown words, found by hashing.
         dim: Length of a row.
-        hidden: Units of the layer over three neighbouring words; their mean and their maximum over the text are the
-            features.
+        hidden: Units of the layer over three neighbouring words.
         seed: Of the initial weights.
     """
 
@@ -83,7 +82,7 @@ class MiniText(tf.Module):
         return tf.strings.ngrams(tf.strings.unicode_split(words, "UTF-8"), _GRAMS, separator="")
 
     def features(self, texts: tf.Tensor, forgotten: float = 0.0) -> tf.Tensor:
-        """The mean and the maximum over the text's words of what the layer finds at each."""
+        """What the layer finds at each word, its mean and its maximum over the text; and the mean of the words."""
         tokens = self.tokens(texts)
         words, text_of = self.vectors(tokens.flat_values, forgotten), tokens.value_rowids()
         # All texts lie in one long row: a neighbour counts only when it belongs to the same text.
@@ -94,7 +93,8 @@ class MiniText(tf.Module):
         count = tf.shape(texts)[0]
         mean = tf.math.unsorted_segment_mean(found, text_of, count)
         # An empty text's maximum would be the smallest number there is.
-        return tf.concat([mean, tf.nn.relu(tf.math.unsorted_segment_max(found, text_of, count))], 1)
+        top = tf.nn.relu(tf.math.unsorted_segment_max(found, text_of, count))
+        return tf.concat([mean, top, tf.math.unsorted_segment_mean(words, text_of, count)], 1)
 
     def save(self, folder: os.PathLike[str]) -> None:
         """Write a SavedModel in TF-Hub's form."""

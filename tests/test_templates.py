@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from projects import generate, make_messages, make_photos, run, run_commands
 
 from tlkit import UserError, scaffold
 
@@ -22,33 +23,6 @@ CLASSIFIER = {
       ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune", "compare")),
 }  # fmt: skip
 FILES = {"image-classifier": CLASSIFIER, "text-classifier": CLASSIFIER}
-
-
-def make_photos(folder, count, parts=("",), size=64):
-    """Photos of two classes that colour alone tells apart."""
-    random = np.random.default_rng(len(parts))
-    for part in parts:
-        for class_name, channel in {"blue sky": 2, "red brick": 0}.items():
-            (folder / part / class_name).mkdir(parents=True)
-            for number in range(count):
-                pixels = random.integers(0, 120, (size, size, 3))
-                pixels[..., channel] += 120
-                Image.fromarray(pixels.astype("uint8")).save(folder / part / class_name / f"{number}.png")
-    return folder
-
-
-def make_messages(file, count=40):
-    """Texts of two classes that one word tells apart."""
-    random, lines = np.random.default_rng(0), ["text,label"]
-    for number in range(count):
-        words = [*random.choice(["the", "a", "was", "seen", "here", "today"], 5), ("bee", "oak")[number % 2], number]
-        lines.append(f"{' '.join(map(str, words))},{('animal', 'plant')[number % 2]}")
-    file.write_text("\n".join(lines), encoding="utf-8")
-    return file
-
-
-def generate(template, parent, **kwargs):
-    return scaffold.generate(scaffold.list_templates()[template], parent / "flowers", **kwargs).folder
 
 
 @pytest.fixture(scope="module", params=sorted(FILES))
@@ -71,16 +45,6 @@ def data(template, request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def project(template, data, tmp_path_factory):
     return generate(template, tmp_path_factory.mktemp(template), data=data)
-
-
-def run(command, folder, **kwargs):
-    """Run a command in the project; a failure shows what it said."""
-    environment = os.environ | {"PYTHONWARNINGS": "default", "MPLBACKEND": "Agg"}
-    done = subprocess.run(
-        [sys.executable, *command], cwd=folder, env=environment, capture_output=True, text=True, **kwargs
-    )
-    assert done.returncode == 0, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 # What the project looks like ------------------------------------------------------------------------------------------
@@ -256,21 +220,6 @@ def test_its_own_tests_pass(project):
     run(["-m", "pytest", "-q", "-p", "no:cacheprovider"], project, timeout=600)
 
 
-COMMAND = """
-    import contextlib, io, json, runpy, sys
-
-    def command(module, *flags, code=None):
-        print(">", module, *flags, flush=True)
-        sys.argv = [module, *flags]
-        try:
-            runpy.run_module(f"flowers.{module}", run_name="__main__", alter_sys=True)
-        except SystemExit as stop:
-            print("exit", stop.code)
-            assert stop.code == code
-        else:
-            assert code is None
-"""
-
 COMMANDS = """
     command("evaluate", code=1)
     command("train", "--lerning_rate", "1", code=2)
@@ -295,23 +244,6 @@ COMMANDS = """
     command("train", "--config", "search/best.json", "--epochs", "2", "--head_epochs", "1", "--epochs_per_stage", "1",
             "--stages_to_open", "0")
 """
-
-
-def run_commands(project, commands, photos):
-    """Run commands one after the other in one process: (what each said, the errors)."""
-    script = textwrap.dedent(COMMAND) + textwrap.dedent(commands).replace("PHOTOS", str(photos))
-    script = script.replace(
-        "RUNS()", "sorted(p.parent.name for p in __import__('pathlib').Path('runs').glob('*/config.json'))"
-    )
-    (project.parent / "commands.py").write_text(script, encoding="utf-8")
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
-    done = subprocess.run(
-        [sys.executable, project.parent / "commands.py"], cwd=project, env=environment, capture_output=True, text=True,
-        timeout=1000,  # two cores may have other work, too
-    )  # fmt: skip
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    said = {part.split("\n")[0]: part for part in done.stdout.split("> ")[1:]}
-    return said, [line for line in done.stderr.splitlines() if line.startswith("Error: ")]
 
 
 @pytest.mark.slow

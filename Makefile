@@ -9,7 +9,7 @@ READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo demo-adapt test test-slow test-all test-gpu check clean
+.PHONY: help setup demo demo-text demo-adapt test test-slow test-all test-gpu check clean
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -27,6 +27,14 @@ demo: $(READY) ## Make an image classifier, train it, and compare it with the sa
 	cd $(DEMO)/textures && $(BIN)/python -m textures.train --weights random
 	cd $(DEMO)/textures && $(BIN)/python -m textures.evaluate runs/*
 	@echo "Pictures of each: $(DEMO)/textures/runs/*/{learning_curves,confusion_matrix,most_wrong}.png"
+
+demo-text: $(READY) ## The same with short messages of six intents
+	rm -rf $(DEMO)-text
+	$(BIN)/tlkit new text-classifier $(DEMO)-text/messages --defaults
+	cd $(DEMO)-text/messages && $(BIN)/python -m messages.train
+	cd $(DEMO)-text/messages && $(BIN)/python -m messages.train --weights random
+	cd $(DEMO)-text/messages && $(BIN)/python -m messages.evaluate runs/*
+	@echo "Most wrong messages, word by word: $(DEMO)-text/messages/runs/*/most_wrong.html"
 
 demo-adapt: $(READY) ## Learn handwritten digits without labels from printed ones with labels, five times
 	rm -rf $(DEMO)-adapt

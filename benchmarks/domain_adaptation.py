@@ -1,16 +1,17 @@
 """Domain adaptation between handwritten digits, beside the papers' numbers: every method, several seeds.
 
     python benchmarks/domain_adaptation.py DIGITS --results FOLDER [--direction usps-mnist] [--methods dann] [--seeds 5]
+        [--steps 10000]
 
 DIGITS is a folder with mnist/mnist.npz and usps/usps.npz (x_train, y_train, x_test, y_test). A classifier learns the
 labelled training digits of one set and the unlabelled ones of the other; it is judged on the other's test digits. Every
 finished training is a JSON file in FOLDER: run the same command again, and it goes on with those that are missing.
 
 Protocol: all training digits, scaled to 28 x 28 and to [-1, 1]; the network, batch and rates of `build_encoder` and
-`train`; 4,000 steps from scratch. 16 times in a training the label-free scores are computed on 2,000 source digits that
-are not trained on and 2,000 of the unlabelled target digits. The table gives the target's test accuracy at the epoch
-chosen by them, after the last step, and what a choice by test labels would have given, which is how many published
-numbers were made.
+`train`; 4,000 steps from scratch unless `--steps` says otherwise. 16 times in a training the label-free scores are
+computed on 2,000 source digits that are not trained on and 2,000 of the unlabelled target digits. The table gives the
+target's test accuracy at the epoch chosen by them, after the last step, and what a choice by test labels would have
+given, which is how many published numbers were made.
 """
 
 import argparse
@@ -42,7 +43,7 @@ from tlkit.domain import (
 )
 from tlkit.finetune import InversePowerDecay
 
-STEPS, EPOCHS = 4000, 16
+EPOCHS = 16
 BATCH_SIZE = 128  # half of each domain, as in the papers
 HELD_OUT = 2000
 # Those that cost no more than the predictions; the others fit a model to the features each time.
@@ -81,9 +82,9 @@ def build_encoder():
     return keras.Model(images, layers.Dropout(0.5)(x), name="encoder")
 
 
-def optimizer():
+def optimizer(steps):
     """SGD as in DANN's paper, section 5.2.2."""
-    rate = InversePowerDecay(0.01, STEPS)
+    rate = InversePowerDecay(0.01, steps)
     return keras.optimizers.SGD(rate, momentum=0.9)
 
 
@@ -98,7 +99,7 @@ def shuffled(images, labels, batch):
     return epoch
 
 
-def trainer(source, target):
+def trainer(source, target, steps):
     """`train(method, seed, callbacks)` as `compare_adaptation` wants it."""
     (source_images, source_labels), (target_images, target_labels) = source["train"], target["train"]
     source_rows = shuffled(source_images[HELD_OUT:], source_labels[HELD_OUT:], BATCH_SIZE // 2)
@@ -114,22 +115,22 @@ def trainer(source, target):
             extra = {"discriminator": DomainDiscriminator((500, 500), name="discriminator")} if adversarial else {}
             model = build(encoder, num_classes=10, **extra)
             model.compile(
-                optimizer(),
+                optimizer(steps),
                 loss={"label": "sparse_categorical_crossentropy", "domain": loss},
                 loss_weights={"label": 1.0, "domain": weight},
                 weighted_metrics={"label": ["accuracy"]},
             )
             # Each domain in epochs of its own, without end.
             sources, targets = epochs(source_rows, seed=seed), epochs(target_rows, seed=seed)
-            data = pair_domains(sources, targets, global_batch_size=BATCH_SIZE, steps=STEPS)
+            data = pair_domains(sources, targets, global_batch_size=BATCH_SIZE, steps=steps)
             callbacks = [AdaptationRamp(), *callbacks]
         else:
             rows = source_rows if method == "source only" else target_rows
             probabilities = layers.Dense(10, activation="softmax", name="head")(encoder.output)
             model = keras.Model(encoder.input, probabilities, name="source_only")
-            model.compile(optimizer(), "sparse_categorical_crossentropy", metrics=["accuracy"])
+            model.compile(optimizer(steps), "sparse_categorical_crossentropy", metrics=["accuracy"])
             data = epochs(rows, seed=seed)
-        model.fit(data, steps_per_epoch=STEPS // EPOCHS, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=callbacks)
+        model.fit(data, steps_per_epoch=steps // EPOCHS, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=callbacks)
         return model
 
     return train
@@ -142,6 +143,7 @@ def main():
     parser.add_argument("--results", required=True)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=4000, help="of a training, a multiple of 16; default 4000")
     parser.add_argument("--oracle", action="store_true", help="train with target labels, too")
     arguments = parser.parse_args()
     source, target = (load_digits(arguments.digits, name) for name in arguments.direction.split("-"))
@@ -149,7 +151,7 @@ def main():
     # One at a time, so that an interruption leaves all methods with the same seeds.
     for count in range(1, arguments.seeds + 1):
         comparison = compare_adaptation(
-            trainer(source, target),
+            trainer(source, target, arguments.steps),
             methods=arguments.methods,
             source_validation=held_out,
             target=target["train"][0][:HELD_OUT],
@@ -158,7 +160,12 @@ def main():
             oracle=arguments.oracle,
             scores=SCORES,
             folder=pathlib.Path(arguments.results) / arguments.direction,
-            fingerprint={"direction": arguments.direction, "steps": STEPS, "epochs": EPOCHS, "batch": BATCH_SIZE},
+            fingerprint={
+                "direction": arguments.direction,
+                "steps": arguments.steps,
+                "epochs": EPOCHS,
+                "batch": BATCH_SIZE,
+            },
         )
     comparison.print()
 

@@ -75,8 +75,8 @@ for text, label in zip(texts[:10], labels, strict=False):
 # %% [markdown]
 # ## 3. The model
 #
-# Backbone and head in one Keras model, which takes plain strings: splitting into words or pieces is inside. The backbone
-# is a stack of **stages**: the first ones know what words mean, the last ones what a text says.
+# Backbone and head in one Keras model, which takes plain strings: splitting into words or pieces is inside. The
+# backbone is a stack of **stages**: the first ones know what words mean, the last ones what a text says.
 
 # %%
 model = build_model(config, len(data.class_names))

@@ -86,6 +86,7 @@ def test_every_command_works(tmp_path):
         }  # fmt: skip
         assert json.loads((folder / "class_names.json").read_text()) == ["animal", "plant"]
     assert re.search(r"--learning_rate [1-9]\.[0-9]e-0[1-6]", said["train --find_learning_rate"])
+    assert "Takes texts, lower-cased." in next(part for command, part in said.items() if "random" in command)
     both = next(part for command, part in said.items() if command.startswith("evaluate 2"))
     assert "Pretrained over random weights, by the same schedule: " in both
     predictions = next(part for command, part in said.items() if command.startswith("predict"))

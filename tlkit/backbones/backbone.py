@@ -90,9 +90,10 @@ class Backbone(keras.layers.Layer):
         The model's regularization losses count in training, while one of their weights trains.
         In mixed precision the layer computes in float32 and casts its output.
         Texts are cut into tokens inside, which XLA cannot compile: a model with such a layer runs without. On several
-        devices, Keras 3.15 averages the first batch, which texts cannot be, when the `keras.Model` was made inside
-        `strategy.scope()` (https://github.com/tensorflow/tensorflow/issues/80951): make its layers inside, the model
-        outside, and call `compile` and `fit` inside.
+        devices, Keras 3.15 averages the first batch, which texts cannot be
+        (https://github.com/tensorflow/tensorflow/issues/80951): the strategies of `choose_strategy` know of it. Under
+        another one make the layers inside `strategy.scope()`, the `keras.Model` outside, and call `compile` and `fit`
+        inside.
     """
 
     def __init__(

@@ -4,6 +4,7 @@ import collections
 import sys
 from collections.abc import Callable
 
+import keras
 import tensorflow as tf
 
 from tlkit.data import (
@@ -17,6 +18,7 @@ from tlkit.data import (
 )
 from tlkit.distribution import choose_strategy
 from tlkit.domain import check_different_texts, pair_domains
+from tlkit.errors import UserError
 
 from .config import PROJECT, Config
 
@@ -82,6 +84,22 @@ def inspect_data(config: Config) -> TextReport:
         sequence_length=config.sequence_length or None,
         progress=sys.stderr.isatty(),
     )
+
+
+def say_what_is_cut(backbone: keras.Layer, data: TextTable) -> None:
+    """One line on how the backbone reads texts, and how many of the training texts it does not read to the end."""
+    print(f"{backbone.text.in_words}.")
+    length = backbone.text.sequence_length
+    if length is None:
+        return
+    rows = data.rows.train
+    looked_at = range(0, len(rows), max(1, len(rows) // 1000))  # about a thousand, evenly over the data, are enough
+    try:
+        counts = backbone.count_tokens(rows.read(looked_at))
+    except UserError:  # some models cut texts unseen
+        return
+    share, longest = (counts > length).mean(), counts.max()
+    print(f"Of {len(counts):,} training texts {share:.1%} are cut; the longest has {longest:,} tokens.")
 
 
 def training_class_weights(data: TextTable) -> dict[int, float] | None:

@@ -29,7 +29,15 @@ from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
 
 from .config import PROJECT, RUNS, Config
-from .data import both_domains, inspect_data, load_datasets, load_target, say_class_weights, training_class_weights
+from .data import (
+    both_domains,
+    inspect_data,
+    load_datasets,
+    load_target,
+    say_class_weights,
+    say_what_is_cut,
+    training_class_weights,
+)
 from .evaluate import evaluate_run, print_table
 from .model import ADVERSARIAL, compile_model
 
@@ -59,6 +67,7 @@ def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callbac
     model = compile_model(config, data)
     class_weight = training_class_weights(data)
     say_class_weights(class_weight, data.class_names)
+    say_what_is_cut(model.get_layer("backbone"), data)
     train_epoch, validation, texts = data.train_epoch, data.validation, fingerprint_texts(data.rows)
     if target:  # labelled and unlabelled texts in every batch, and what watches over the two
         train_epoch = both_domains(config, data, target, class_weight)

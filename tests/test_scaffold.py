@@ -14,6 +14,7 @@ import tlkit
 from tlkit import scaffold
 from tlkit.errors import UserError
 from tlkit.scaffold import DataKind, File, Question, Template
+from tlkit.scaffold.backbone_handle import locate_backbone
 
 TEMPLATE_TOML = """
 description = "A tiny template."
@@ -480,6 +481,17 @@ def test_a_backbone_folder_is_stored_relative_to_the_project(template_with_data,
     assert project.answers["backbone"] == "../networks/small"
 
 
+def test_presets_of_kerashub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "minilm").mkdir()
+    assert locate_backbone("kerashub:minilm", "texts", tmp_path / "a" / "b") == "kerashub:../../minilm"
+    assert locate_backbone("kerashub:bert_tiny_en_uncased", "texts", tmp_path) == "kerashub:bert_tiny_en_uncased"
+    with pytest.raises(UserError, match="There is no folder './nowhere'. Expected one with a model of KerasHub or in"):
+        locate_backbone("kerashub:./nowhere", "texts", tmp_path)
+    with pytest.raises(UserError, match="'kerashub:bert_tiny_en_uncased' reads texts. Expected one for images"):
+        locate_backbone("kerashub:bert_tiny_en_uncased", "images", tmp_path)
+
+
 def test_a_backbone_that_is_no_folder_is_refused(template_with_data: Template, tmp_path: Path):
     assert refusal(scaffold.generate, template_with_data, tmp_path / "flowers", given={"backbone": "mobilenet"}) == (
         "The backbone 'mobilenet' is no folder with a SavedModel (no saved_model.pb in it). "
@@ -496,7 +508,6 @@ def test_a_backbone_that_is_no_folder_is_refused(template_with_data: Template, t
             "There is no backbone 'keras:EfficentNetB0'. Did you mean 'keras:EfficientNetB0'? Run 'tlkit backbones' to "
             "see all.",
         ),
-        ("kerashub:bert_tiny", "There is no backbone 'kerashub:bert_tiny'. Run 'tlkit backbones' to see all."),
         (
             "https://tfhub.dev/google/nnlm-en-dim50/2",
             "The backbone 'https://tfhub.dev/google/nnlm-en-dim50/2' reads texts. Expected one for images: "

@@ -24,14 +24,18 @@ def locate_backbone(handle: str, data: str | None, project: Path) -> str:
         UserError: When there is no such backbone, or it is one for other data.
     """
     entry = find(handle)
-    if entry and data in _KIND and entry.kind != _KIND[data]:
+    # Of KerasHub's presets those of texts can be loaded.
+    kind = entry.kind if entry else "text" if handle.startswith("kerashub:") else None
+    if kind and data in _KIND and kind != _KIND[data]:
         raise UserError(
-            f"The backbone '{handle}' reads {entry.kind}s. Expected one for {data}: "
+            f"The backbone '{handle}' reads {kind}s. Expected one for {data}: "
             f"'tlkit backbones --{_KIND[data]}' lists them."
         )
+    if handle.startswith("kerashub:"):
+        return _located_preset(handle.removeprefix("kerashub:"), project)
     close = most_similar(handle)
     hint = f"Did you mean '{close}'? " if close else ""
-    if handle.startswith(("tlkit:", "keras:", "kerashub:")):
+    if handle.startswith(("tlkit:", "keras:")):
         if entry:  # the catalogue holds every one that there is
             return handle
         raise UserError(f"There is no backbone '{handle}'. {hint}Run 'tlkit backbones' to see all.")
@@ -42,7 +46,23 @@ def locate_backbone(handle: str, data: str | None, project: Path) -> str:
             f"The backbone '{handle}' is no folder with a SavedModel (no saved_model.pb in it). Expected such a "
             f"folder, or a handle such as 'tlkit:mini-image'. {hint}Run 'tlkit backbones' to see well-known ones."
         )
-    return Path(os.path.relpath(Path(handle).resolve(), project)).as_posix()
+    return _relative(handle, project)
+
+
+def _located_preset(preset: str, project: Path) -> str:
+    """A preset's name or address as it is, a folder relative to the project."""
+    if Path(preset).is_dir():
+        return f"kerashub:{_relative(preset, project)}"
+    if preset.startswith((".", "/", "~")):
+        raise UserError(
+            f"There is no folder '{preset}'. Expected one with a model of KerasHub or in the format of Hugging Face, or "
+            "the name of a preset, such as 'kerashub:bert_tiny_en_uncased'."
+        )
+    return f"kerashub:{preset}"
+
+
+def _relative(folder: str, project: Path) -> str:
+    return Path(os.path.relpath(Path(folder).resolve(), project)).as_posix()
 
 
 def usual_image_size(handle: str) -> int:

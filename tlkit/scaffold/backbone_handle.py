@@ -55,8 +55,8 @@ def _located_preset(preset: str, project: Path) -> str:
         return f"kerashub:{_relative(preset, project)}"
     if preset.startswith((".", "/", "~")):
         raise UserError(
-            f"There is no folder '{preset}'. Expected one with a model of KerasHub or in the format of Hugging Face, or "
-            "the name of a preset, such as 'kerashub:bert_tiny_en_uncased'."
+            f"There is no folder '{preset}'. Expected one with a model of KerasHub or in the format of Hugging Face, "
+            "or the name of a preset, such as 'kerashub:bert_tiny_en_uncased'."
         )
     return f"kerashub:{preset}"
 

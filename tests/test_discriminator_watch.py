@@ -190,14 +190,23 @@ def test_the_sentences(capsys):
         "adapted. Give the ramp a `warm_start`, lower its `maximum`, or let the discriminator learn faster: more "
         "hidden units, a higher learning rate.",
         "the discriminator is too strong: for 1 epoch it has won, now right on 0.98 of 256 rows (loss 0.041) at a "
-        "reversal scale of 1.00. The features stay apart. Take BatchNorm out of the discriminator or give it dropout, "
-        "raise the ramp's `maximum`, and where classes are unbalanced take `build_cdan`.",
+        "reversal scale of 1.00. The features stay apart. It had collapsed before: the two do not find a balance. "
+        "Begin anew with a lower learning rate, a `warm_start` and a lower `maximum`.",
         "the class priors differ: for 1 epoch the classes predicted on target rows have differed from the source's by "
         "a total variation of 0.41 (chance explains 0.04), and little else tells the domains apart. With features made "
         "alike, as many target rows would be given a wrong class. Take `build_cdan` with `entropy_weighted=True` or a "
         "lower `maximum`, balance the source with `balance_classes=True` if the target is balanced, and "
         "label a few target rows to look.",
     ]
+    alone = Scripted([WINS], patience=1)
+    drive(alone, dann(), 1)
+    assert alone.verdicts[0].sentence.endswith(
+        " Take BatchNorm out of the discriminator or give it dropout, raise the ramp's `maximum`, and where classes "
+        "are unbalanced take `build_cdan`."
+    )
+    deceived = Scripted([game(0.05, 5.1)], patience=1, separable=True)
+    drive(deceived, dann(), 1)
+    assert "for 1 epoch it has been deceived, now right on 0.05 of 256 rows (loss 5.10" in deceived.verdicts[0].sentence
     printed = capsys.readouterr().out
     for verdict in watch.verdicts:
         assert f"\nEpoch {verdict.epoch + 1}: {verdict.sentence}\n" in printed

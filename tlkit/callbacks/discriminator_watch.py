@@ -136,7 +136,8 @@ class DiscriminatorWatch(keras.callbacks.Callback):
         scale = number(self._reversal.scale)
         full = self._ramp.maximum if self._ramp is not None else scale
         if self._lasts(TOO_STRONG, scale > 0 and game.wins(scale / full)):
-            self._say(epoch, TOO_STRONG, _too_strong(game, scale, self.patience))
+            after_collapse = any(verdict.state == COLLAPSED for verdict in self.verdicts)
+            self._say(epoch, TOO_STRONG, _too_strong(game, scale, self.patience, after_collapse))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self._reader = self._reversal = self._ramp = None
@@ -180,8 +181,9 @@ def _epochs(number: int) -> str:
 
 
 def _collapsed(game: Game, fresh: float, patience: int) -> str:
+    what = "been deceived" if game.is_deceived else "guessed"
     return (
-        f"the discriminator has collapsed: for {_epochs(patience)} it has guessed, now right on {game.accuracy:.2f} of "
+        f"the discriminator has collapsed: for {_epochs(patience)} it has {what}, now right on {game.accuracy:.2f} of "
         f"{game.num_rows} rows (loss {game.loss:.2f}, guessing has {math.log(2):.2f}), though a fresh linear "
         f"classifier is right on {fresh:.2f} with the same features. Nothing is adapted. Give the ramp a "
         f"`warm_start`, lower its `maximum`, or let the discriminator learn faster: more hidden units, a "
@@ -189,12 +191,18 @@ def _collapsed(game: Game, fresh: float, patience: int) -> str:
     )
 
 
-def _too_strong(game: Game, scale: float, patience: int) -> str:
+def _too_strong(game: Game, scale: float, patience: int, after_collapse: bool) -> str:
+    advice = (
+        "It had collapsed before: the two do not find a balance. Begin anew with a lower learning rate, a `warm_start` "
+        "and a lower `maximum`."
+        if after_collapse
+        else "Take BatchNorm out of the discriminator or give it dropout, raise the ramp's `maximum`, and where "
+        "classes are unbalanced take `build_cdan`."
+    )
     return (
         f"the discriminator is too strong: for {_epochs(patience)} it has won, now right on {game.accuracy:.2f} of "
         f"{game.num_rows} rows (loss {game.loss:.3f}) at a reversal scale of {scale:.2f}. The features stay apart. "
-        f"Take BatchNorm out of the discriminator or give it dropout, raise the ramp's `maximum`, and where "
-        f"classes are unbalanced take `build_cdan`."
+        f"{advice}"
     )
 
 

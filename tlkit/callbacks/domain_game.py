@@ -46,6 +46,11 @@ class Game(NamedTuple):
         """Whether the discriminator is within two standard errors of guessing, or below."""
         return self.accuracy <= 0.5 + self.uncertainty
 
+    @property
+    def is_deceived(self) -> bool:
+        """Whether the discriminator is wrong more often than one that guesses."""
+        return self.accuracy < 0.5 - self.uncertainty
+
     def wins(self, scale_share: float) -> bool:
         """Whether the encoder loses, though its part of the gradient has about its full scale."""
         return self.accuracy > WINS and scale_share >= NEAR_MAXIMUM

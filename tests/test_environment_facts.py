@@ -414,7 +414,7 @@ def test_an_address_is_reached_or_not(monkeypatch):
 
 def test_this_installation_is_complete():
     facts = look_at_installation("0.1.0")
-    assert facts.backbones == ("mini-image",)
+    assert facts.backbones == ("mini-image", "mini-text")
     assert "image-classifier" in facts.templates
     assert facts.missing == ()
 

@@ -306,7 +306,8 @@ def test_it_needs_no_tensorflow_and_shows_its_progress(folder):
 
 def test_ctrl_c_stops_it_at_once(folder):
     code = """
-        import sys, time
+        import signal, sys, time
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it switched off
         from tlkit.data import inspect_images
         from tlkit.data.inspection import facts
 

@@ -13,6 +13,7 @@ import text_models
 
 import tlkit
 from tlkit.callbacks import ProgressiveUnfreezing
+from tlkit.distribution import choose_strategy
 from tlkit.finetune import prepare_unfreezing
 
 pytest.importorskip("tensorflow_text")
@@ -113,19 +114,16 @@ def test_the_keras_file_is_complete(folders, tmp_path):
 
 
 def test_the_last_block_opens_during_fit_on_two_devices(folders):
-    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-    with strategy.scope():
+    with choose_strategy("mirrored").scope():
         backbone = tlkit.load_backbone(folders / "encoder", preprocessor=folders / "preprocessor")
         texts = keras.Input((), dtype="string")
-        outputs = keras.layers.Dense(1)(backbone(texts))
-    model = keras.Model(texts, outputs)  # outside of the scope: see the notes of Backbone
+        model = keras.Model(texts, keras.layers.Dense(1)(backbone(texts)))
+        model.compile(keras.optimizers.Adam(1e-2), "mse")
+    prepare_unfreezing(model)
     before = [[weight.numpy() for weight in stage.weights] for stage in backbone.stages]
     data = tf.data.Dataset.from_tensor_slices((TEXTS + ["not bad"], np.append(LABELS, 1.0))).batch(4)
     unfreezing = ProgressiveUnfreezing(schedule={0: 0, 1: 1}, verbose=0)
-    with strategy.scope():
-        model.compile(keras.optimizers.Adam(1e-2), "mse")
-        prepare_unfreezing(model)
-        model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=[unfreezing])
+    model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=[unfreezing])
     moved = [
         any((weight.numpy() != old).any() for weight, old in zip(stage.weights, values, strict=True))
         for stage, values in zip(backbone.stages, before, strict=True)

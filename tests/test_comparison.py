@@ -101,6 +101,7 @@ def test_a_summary_tells_chosen_last_and_what_labels_would_have_taken():
     ).summaries["cdan"]
     assert (found.seeds, found.chosen_epochs) == ((0, 1), (1, 1))
     assert (found.chosen, found.last, found.best) == ((0.7, 0.8), (0.6, 0.7), (0.7, 0.9))
+    assert found.best_epochs == (1, 0)
     assert found.a_distance == 1.0 and found.difference.mean == pytest.approx(0.15) and found.gap_closed is None
 
 

@@ -142,7 +142,8 @@ class AdaptationComparison:
         return self._of_each_method(
             {
                 "method": lambda own: own.method,
-                "epoch chosen": lambda own: ", ".join(str(epoch + 1) for epoch in own.chosen_epochs[:5]),
+                "epoch chosen": lambda own: _counted_from_1(own.chosen_epochs),
+                "by labels*": lambda own: _counted_from_1(own.best_epochs),
                 "source accuracy": lambda own: _mean((own.source_accuracy,), True),
                 "A-distance": lambda own: "" if own.a_distance is None else f"{own.a_distance:.2f}",
             }
@@ -209,6 +210,10 @@ def _spread(values: tuple[float, ...], percent: bool) -> str:
     scale, digits = (100, 1) if percent else (1, 3)
     mean = _mean(values, percent)
     return mean if len(values) < 2 else f"{mean} ± {scale * np.std(values, ddof=1):.{digits}f}"
+
+
+def _counted_from_1(epochs: tuple[int, ...]) -> str:
+    return ", ".join(str(epoch + 1) for epoch in epochs[:5])
 
 
 def _difference(summary: MethodSummary, percent: bool) -> str:

@@ -45,7 +45,8 @@ class MethodSummary:
         chosen_epochs: The epoch, from 0, chosen without target labels (the oracle's is its last).
         chosen: The score compared at the chosen epoch: target accuracy, or without target labels the validator.
         last: The same at the last epoch.
-        best: Target accuracy at the epoch that target labels would have chosen; empty without them.
+        best_epochs: The epoch that target labels would have chosen, the first of equals; empty without them.
+        best: Target accuracy at it.
         source_accuracy: Mean over the seeds, at the chosen epoch.
         a_distance: Mean proxy A-distance of the features of the returned models; None where they have none.
         difference: Of `chosen`, against source only; None for source only itself.
@@ -57,6 +58,7 @@ class MethodSummary:
     chosen_epochs: tuple[int, ...]
     chosen: tuple[float, ...]
     last: tuple[float, ...]
+    best_epochs: tuple[int, ...]
     best: tuple[float, ...]
     source_accuracy: float
     a_distance: float | None
@@ -75,13 +77,15 @@ def summarize(runs: Sequence[Mapping[str, Any]], validator: str, measure: str) -
         chosen = at_chosen(own, validator, measure)
         distances = [run["a_distance"] for run in own if run["a_distance"] is not None]
         epochs = [chosen_epoch(run, validator) for run in own]
+        accuracies = [[epoch[TRUTH] for epoch in run["epochs"]] for run in own] if measure == TRUTH else []
         summaries[method] = MethodSummary(
             method,
             tuple(run["seed"] for run in own),
             tuple(epochs),
             tuple(chosen.values()),
             tuple(run["epochs"][-1][measure] for run in own),
-            tuple(max(epoch[TRUTH] for epoch in run["epochs"]) for run in own) if measure == TRUTH else (),
+            tuple(int(np.argmax(values)) for values in accuracies),
+            tuple(max(values) for values in accuracies),
             float(
                 np.mean([run["epochs"][e].get("source_accuracy", math.nan) for run, e in zip(own, epochs, strict=True)])
             ),

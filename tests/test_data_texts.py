@@ -16,7 +16,6 @@ from tlkit.data import (
     fingerprint_texts,
     load_texts,
     load_unlabelled_texts,
-    read_texts,
     split_texts,
     write_sample_text_domains,
     write_sample_texts,
@@ -118,7 +117,7 @@ def test_every_source_gives_the_same_texts_in_the_same_parts(way, tmp_path):
     assert [sorted(part.read()) for part in splits[:3]] == [sorted(part.read()) for part in expected[:3]]
     assert (splits.train.labels == expected.train.labels).all()
     # By number, in any order and more than once.
-    assert read_texts(splits.train, [3, 0, 3]) == [splits.train.read()[number] for number in (3, 0, 3)]
+    assert splits.train.read([3, 0, 3]) == [splits.train.read()[number] for number in (3, 0, 3)]
 
 
 def test_places_are_those_an_editor_shows(tmp_path):

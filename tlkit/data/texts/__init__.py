@@ -6,7 +6,7 @@ from tlkit.data.texts.iterate_texts import iterate_texts
 from tlkit.data.texts.load_texts import TextTable, load_texts
 from tlkit.data.texts.load_unlabelled_texts import UnlabelledTexts, load_unlabelled_texts
 from tlkit.data.texts.sample_texts import write_sample_text_domains, write_sample_texts
-from tlkit.data.texts.split_texts import TextSplits, read_texts, split_texts
+from tlkit.data.texts.split_texts import TextSplits, split_texts
 from tlkit.data.texts.text_report import TextReport
 from tlkit.data.texts.text_rows import TextRows
 
@@ -21,7 +21,6 @@ __all__ = [
     "iterate_texts",
     "load_texts",
     "load_unlabelled_texts",
-    "read_texts",
     "split_texts",
     "write_sample_text_domains",
     "write_sample_texts",

@@ -95,21 +95,6 @@ def split_texts(
     return split_scan(path, scan, shares, seed)
 
 
-def read_texts(rows: TextRows, numbers: Sequence[int] | None = None) -> list[str]:
-    """Texts of a part by number, as they stand in the file; all of them when no numbers are given.
-
-    Args:
-        rows: The part, as in `TextTable.rows`.
-        numbers: Places in the part, from 0.
-
-    Example:
-        >>> splits = split_texts("messages.csv", seed=7)
-        >>> read_texts(splits.train, [0])
-        ['Where is my parcel with number 1?']
-    """
-    return rows.read(numbers)
-
-
 def check_on_bad(function: str, on_bad: str) -> None:
     """Refuse what is neither "error" nor "skip"."""
     if on_bad not in ("error", "skip"):

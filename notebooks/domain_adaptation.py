@@ -125,7 +125,7 @@ def train_classifier(rows, callbacks=()):
     model = keras.Model(encoder.input, layers.Dense(10, activation="softmax", name="head")(encoder.output))
     model.compile(sgd(), "sparse_categorical_crossentropy", metrics=["accuracy"])
     data = tf.data.Dataset.from_tensor_slices(rows).shuffle(1000, seed=0).repeat().batch(ROWS).take(STEPS)
-    model.fit(data, epochs=EPOCHS, verbose=0, callbacks=list(callbacks))
+    model.fit(data, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=list(callbacks))
     return model
 
 

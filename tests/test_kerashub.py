@@ -66,6 +66,17 @@ def test_a_vector_a_token_equals_a_forward_pass_in_numpy(backbone, tensors):
     np.testing.assert_allclose(vectors[0, :5], forward(tensors, IDS), atol=1e-4)
 
 
+def test_what_is_padding_in_every_text_is_not_computed(folder, tensors):
+    """16 tokens are asked for, 5 and 4 are there: the graph sees 8 columns, and the answer is the same."""
+    backbone = tlkit.load_backbone(f"kerashub:{folder}", outputs="sequence", sequence_length=16)
+    vectors = backbone(TEXTS).numpy()
+    assert vectors.shape == (2, 16, text_models.WIDTH)
+    np.testing.assert_allclose(vectors[0, :5], forward(tensors, IDS), atol=1e-4)
+    assert not vectors[:, 8:].any()
+    assert backbone(["a " * 30]).numpy()[0].any(axis=-1).all()
+    assert backbone(tf.constant([], tf.string)).shape == (0, 16, text_models.WIDTH)
+
+
 def test_what_it_tells(backbone):
     expected = "Takes texts, capitals kept, cut after 8 tokens; the vector of a text is that of its first token"
     assert backbone.input_in_words == expected

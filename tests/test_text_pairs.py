@@ -77,6 +77,16 @@ def test_a_vector_a_token_at_another_length(folders, original):
     assert [stage.name for stage in backbone.stages] == ["stage_1", "stage_2"]
 
 
+def test_what_is_padding_in_every_text_is_not_computed(folders, original):
+    """12 tokens are the preprocessor's length, 8 the longest here: the rest of each text's vectors is zeros."""
+    preprocessor, encoder = original
+    backbone = tlkit.load_backbone(folders / "encoder", preprocessor=folders / "preprocessor", outputs="sequence")
+    expected = encoder(preprocessor(tf.constant(TEXTS[:2])))["sequence_output"]
+    vectors = backbone(TEXTS[:2]).numpy()
+    np.testing.assert_allclose(vectors[:, :8], expected[:, :8], atol=1e-6)
+    assert vectors.shape == expected.shape and not vectors[:, 8:].any()
+
+
 def test_one_function_that_cuts_as_it_will(folders, original, tmp_path):
     """A preprocessor without halves and with the faster tokenizer, whose vocabulary is a constant of the graph."""
     text_models.save_preprocessor(tmp_path / "whole", length=8, halves=False, kind="fast")

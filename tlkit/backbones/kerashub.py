@@ -21,7 +21,15 @@ import tensorflow as tf
 from tlkit.backbones.interface import NUM_TOKENS, OUTPUT, SEQUENCE, Interface, Weight
 from tlkit.backbones.lift import Lifted, lift
 from tlkit.backbones.safety import scan_graph
-from tlkit.backbones.texts import USUAL_LENGTH, TextInput, check_length, count_ragged, find_lower_case
+from tlkit.backbones.texts import (
+    USUAL_LENGTH,
+    TextInput,
+    check_length,
+    count_ragged,
+    find_lower_case,
+    pad_to_length,
+    trim_padding,
+)
 from tlkit.errors import UserError
 
 PREFIX = "kerashub:"
@@ -140,13 +148,13 @@ def _lift(hub: Any, name: str, preset: str, load_weights: bool, sequence_length:
 
     def call(texts, training):
         tokens = tokenizer(texts)
-        features = pack(tokens, length)
+        features = trim_padding(pack(tokens, length), "padding_mask")
         outputs = backbone({key: features[key] for key in wanted}, training=training)
         sequence = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
         mask = tf.cast(features["padding_mask"], sequence.dtype)[..., None]
         return {
             OUTPUT: pool(sequence, mask),
-            SEQUENCE: sequence,
+            SEQUENCE: pad_to_length(sequence, length),
             NUM_TOKENS: count_ragged(tokens) + num_marks,
         }
 

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 from tlkit.backbones.interface import NUM_TOKENS, Form, Interface, Weight, listed_weights, name_outputs
 from tlkit.backbones.program import Program
-from tlkit.backbones.texts import TextInput, check_length, count_ragged, find_lower_case
+from tlkit.backbones.texts import TextInput, check_length, count_ragged, find_lower_case, pad_to_length, trim_padding
 from tlkit.errors import UserError
 
 # Rows of the table of tokens -> the preprocessor with that vocabulary. Its sizes: "vocab_size" in `bert_config.json` of
@@ -27,6 +27,7 @@ _PREPROCESSOR_OF = {
     28996: "https://tfhub.dev/tensorflow/bert_en_cased_preprocess/3",
     119547: "https://tfhub.dev/tensorflow/bert_multi_cased_preprocess/3",
 }
+_MASK = "input_mask"
 _TOKEN_TABLE = re.compile(r"(word|token)_?embedding", re.IGNORECASE)
 _POSITION_TABLE = re.compile(r"position_?embedding", re.IGNORECASE)
 
@@ -148,13 +149,20 @@ def read_pair(
             f"sequence_length={sequence_length!r}."
         )
 
+    # What says where padding is has this name in all of TF-Hub's encoders.
+    takes_any_length = _MASK in encoder.specs and all(spec.shape[1] is None for spec in encoder.specs.values())
+
     def call(texts, training):
         features, counts = tokens.features(texts, length, num_marks)
         features = {
             name: tf.cast(tf.ensure_shape(features[name], (None, length)), spec.dtype)
             for name, spec in encoder.specs.items()
         }
-        return {**encoder.call(features, training), **counts}
+        outputs = encoder.call(trim_padding(features, _MASK) if takes_any_length else features, training)
+        if takes_any_length:
+            of_tokens = {name: x for name, x in outputs.items() if x.shape.rank == 3 and x.shape[1] is None}
+            outputs |= {name: pad_to_length(x, length) for name, x in of_tokens.items()}
+        return {**outputs, **counts}
 
     lower_case = find_lower_case(lambda texts: [tokens.whole(texts)[name] for name in encoder.specs])
     return Interface(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import string
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,6 +67,28 @@ def count_ragged(tokens: tf.RaggedTensor | tf.Tensor) -> tf.Tensor:
     while tokens.shape.rank > 2:
         tokens = tokens.merge_dims(1, 2)
     return tf.cast(tokens.row_lengths(), tf.int32)
+
+
+def trim_padding(features: Mapping[str, tf.Tensor], mask: str) -> dict[str, tf.Tensor]:
+    """Token numbers without the columns that are padding in every text of the batch.
+
+    Attention never looks at padding, so the vectors are the same; short texts cost what they are worth, not what the
+    longest allowed would.
+
+    Args:
+        features: Tensors `(batch, length)`, padded at the end.
+        mask: The key of the one that is not 0 where there is a token.
+    """
+    used = tf.math.count_nonzero(features[mask], axis=1, dtype=tf.int32)
+    # Eights are what matrix units compute in, and fewer lengths are fewer programs that a GPU's libraries look for.
+    width = 8 * ((tf.maximum(tf.reduce_max(used), 1) + 7) // 8)
+    return {name: tensor[:, :width] for name, tensor in features.items()}
+
+
+def pad_to_length(vectors: tf.Tensor, length: int) -> tf.Tensor:
+    """Vectors of tokens `(batch, tokens, features)` with zeros after them, up to `length` tokens."""
+    padded = tf.pad(vectors, [[0, 0], [0, length - tf.shape(vectors)[1]], [0, 0]])
+    return tf.ensure_shape(padded, (None, length, vectors.shape[-1]))
 
 
 def check_length(sequence_length: int, longest: int | None, handle: str, fewest: int = 1) -> None:

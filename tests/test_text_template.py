@@ -24,7 +24,7 @@ COMMANDS = f"""
     command("train", *short, "--precision", "mixed_bfloat16", "--strategy", "mirrored")
     command("train", *short, "--weights", "random")
     command("evaluate", *RUNS())
-    command("predict", "the bee was seen", "", "--file", "PHOTOS", "odd.txt")
+    command("predict", "the bee was seen", "", "caf\\udce9", "--file", "PHOTOS", "odd.txt")
     command("export", "--to", "exported")
     command("tune", "--trials", "1", "--folder", "search", *short)
     command("train", "--config", "search/best.json", "--stages_to_open", "0")
@@ -90,7 +90,8 @@ def test_every_command_works(tmp_path):
     both = next(part for command, part in said.items() if command.startswith("evaluate 2"))
     assert "Pretrained over random weights, by the same schedule: " in both
     predictions = next(part for command, part in said.items() if command.startswith("predict"))
-    assert predictions.count("%") == 2 + 40 + 1
+    assert predictions.count("%") == 3 + 40 + 1
+    assert "caf?" in predictions  # a byte that is no UTF-8, as Python hands it to a program
     exported = next(part for command, part in said.items() if command.startswith("export"))
     assert "the same answer to 100.0%" in exported
     script = """

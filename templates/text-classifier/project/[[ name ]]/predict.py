@@ -38,7 +38,8 @@ def predict(
     model: keras.Model, class_names: list[str], texts: Iterable[str], batch_size: int = BATCH_SIZE
 ) -> Iterator[Prediction]:
     """One prediction for every text, in order, also for an empty one; no more than a batch is in memory."""
-    texts = iter(texts)
+    # From a terminal or a pipe in another encoding come bytes that are no text: each is read as a question mark.
+    texts = (text.encode(errors="replace").decode() for text in texts)
     while batch := list(islice(texts, batch_size)):
         for text, probabilities in zip(batch, predict_texts(model, batch), strict=True):
             best = int(probabilities.argmax())

@@ -36,7 +36,7 @@ _IMAGES = (b"\xff\xd8\xff", b"\x89PNG\r\n", b"GIF8", b"II*\x00", b"MM\x00*")
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 
 _ORIENTATION = 0x0112  # EXIF tag
-_UPRIGHT = {  # value of that tag -> what to do with the pixels, from the EXIF 2.3 standard
+UPRIGHT = {  # value of that tag -> what to do with the pixels, from the EXIF 2.3 standard
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -62,7 +62,7 @@ def decode_image(path: str | Path, image_size: int) -> np.ndarray[Any, np.dtype[
     try:
         with open_image(path) as image:
             load_pixels(image, 2 * image_size)
-            turn = _UPRIGHT.get(orientation(image))
+            turn = UPRIGHT.get(orientation(image))
             pixels = to_rgb(image).resize((image_size, image_size), Image.Resampling.BILINEAR, reducing_gap=2.0)
     except Exception as error:  # Pillow's plugins raise a dozen types on a damaged file
         raise UserError(

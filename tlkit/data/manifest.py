@@ -58,7 +58,7 @@ def read_manifest(table: Path) -> Manifest:
     cells = read_cells(table, required=_REQUIRED, optional=_OPTIONAL)
     labels, multi_label = _labels(table, cells)
     class_names = _class_names(table, labels)
-    files, parts = _files(table, cells), _parts(table, cells)
+    files, parts = _files(table, cells), read_parts(table, cells)
     rows = [
         Row(line, path, name, classes, part, row.get("group") or None)
         for (line, row), (path, name), classes, part in zip(cells, files, labels, parts, strict=True)
@@ -216,7 +216,8 @@ def _refuse_repeated(table: Path, rows: list[Row]) -> None:
 # Parts --------------------------------------------------------------------------------------------
 
 
-def _parts(table: Path, cells: _Cells) -> list[str | None]:
+def read_parts(table: Path, cells: _Cells) -> list[str | None]:
+    """The part that the column `split` gives every row; None for each where there is none."""
     values = [row.get("split", "").lower() for _, row in cells]
     if not any(values):
         return [None] * len(cells)

@@ -1,0 +1,24 @@
+"""Images with boxes: read from four formats, inspect, split, load, augment."""
+
+from tlkit.data.boxes.augment import BoxAugmentation
+from tlkit.data.boxes.fingerprint_boxes import fingerprint_boxes
+from tlkit.data.boxes.letterbox import resized_size, to_original_pixels, to_resized_pixels
+from tlkit.data.boxes.load_boxes import BoxData, load_boxes
+from tlkit.data.boxes.read_boxes import read_boxes
+from tlkit.data.boxes.records import BoxTable, LabelledImage
+from tlkit.data.boxes.split_boxes import BoxSplits, split_boxes
+
+__all__ = [
+    "BoxAugmentation",
+    "BoxData",
+    "BoxSplits",
+    "BoxTable",
+    "LabelledImage",
+    "fingerprint_boxes",
+    "load_boxes",
+    "read_boxes",
+    "resized_size",
+    "split_boxes",
+    "to_original_pixels",
+    "to_resized_pixels",
+]

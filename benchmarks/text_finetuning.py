@@ -1,18 +1,18 @@
 """What fine-tuning a text backbone is worth: a probe, and ULMFiT's ablation, on three data sets.
 
     python benchmarks/text_finetuning.py DATA --backbone NAME=HANDLE --results FILE [--sets trec sst2 sms_spam]
-        [--methods ...] [--seeds 3] [--sequence-length 64] [--schedule HEAD_EPOCHS STAGES EPOCHS] [--layer-decay 0.38]
-        [--bfloat16] [--table-only]
+        [--methods ...] [--seeds 3] [--sequence-length 64] [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS]
+        [--layer-decay 0.38] [--rate 1e-4] [--bfloat16] [--table-only]
 
 DATA is as `embedded_text.py` reads it; of `sms_spam`, which has no split, each seed has a cut of its own. "logistic
 regression" is a probe of the frozen features, as there. The other methods are rows of ULMFiT's ablation (Howard and
 Ruder 2018, https://arxiv.org/abs/1801.06146, table 7), each with one thing more than the one before; the last is the
-default schedule of `tlkit new text-classifier`, whose batch size, dropout and rate it has. All of a backbone train for
-the same number of epochs, and each is judged once, after its last step, on the test texts: no epoch is chosen. The four
-that are not the default have the best of RATES, found on SEARCH_TEXTS training texts of TREC and judged on as many
-others of them. Every finished run is a line of FILE: the same command goes on after an interruption. `--bfloat16` lets
-TensorFlow multiply matrices in 16 bits where the processor can. Seconds are the processor's, of all threads, for the
-training alone, what a data set's first epoch compiles included; set OMP_NUM_THREADS=1 where others use the machine.
+default schedule of `tlkit new text-classifier`, whose batch size, dropout and rate it has. Each is judged once, after
+its last step, on the test texts: no epoch is chosen. The four that are not the default have the best of RATES, found on
+SEARCH_TEXTS training texts of the data set and judged on as many others of them, or that of `--rate`. Every finished
+run is a line of FILE: the same command goes on after an interruption. `--bfloat16` lets TensorFlow multiply matrices in
+16 bits where the processor can. Seconds are the processor's, of all threads, for the training alone, what the first
+step compiles included; set OMP_NUM_THREADS=1 and TF_NUM_INTRAOP_THREADS=1 where others use the machine.
 """
 
 import argparse
@@ -36,7 +36,7 @@ from tlkit.callbacks import ProgressiveUnfreezing
 from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, prepare_unfreezing
 
 BATCH_SIZE, DROPOUT, RATE = 32, 0.1, 3e-3  # the template's
-RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEARCH_TEXTS, SEARCH_SEED = 1000, 1000
 
 
@@ -87,7 +87,7 @@ def train(method, rate, data, arguments, seed):
     keras.utils.set_random_seed(seed)
     model = build_model(arguments, int(labels.max()) + 1)
     backbone = model.get_layer("backbone")
-    head_epochs, num_stages, num_epochs = arguments.schedule
+    head_epochs, num_stages, epochs_per_stage, num_epochs = arguments.schedule
     steps = -(-len(texts) // BATCH_SIZE)
     if method.opens == "at once":
         backbone.unfreeze()
@@ -98,7 +98,7 @@ def train(method, rate, data, arguments, seed):
     callbacks = []
     if method.opens == "gradually":
         prepare_unfreezing(model)
-        openings = {head_epochs + n: n + 1 for n in range(num_stages)}
+        openings = {head_epochs + n * epochs_per_stage: n + 1 for n in range(num_stages)}
         callbacks = [ProgressiveUnfreezing(schedule={0: 0} | openings, verbose=0)]
     batches = tf.data.Dataset.from_tensor_slices((texts, labels)).shuffle(len(texts), seed=seed).batch(BATCH_SIZE)
     begun = time.process_time()
@@ -163,28 +163,40 @@ class Runs:
         print(json.dumps(self.finished[-1]), flush=True)
         return self.finished[-1]
 
-    def best_rate(self, method):
+    def best_rate(self, method, data):
         """The method's own, or the most accurate of RATES, begun in the middle and followed uphill."""
         if method == PROBE or METHODS[method].rate:
             return None if method == PROBE else METHODS[method].rate
-        judged = lambda i: self.run(method, RATES[i], "trec", SEARCH_SEED)["accuracy"]  # noqa: E731
+        if self.arguments.rate:
+            return self.arguments.rate
+
+        def judged(place):
+            return self.run(method, RATES[place], data, SEARCH_SEED)["accuracy"]
+
         best = max((1, 2, 3), key=judged)
-        return RATES[max((best - 1, best, best + 1), key=judged)]
+        while True:
+            near = [place for place in (best, best - 1, best + 1) if 0 <= place < len(RATES)]
+            best, previous = max(near, key=judged), best
+            if best == previous:
+                return RATES[best]
 
 
 def print_table(runs):
     """Markdown: mean and standard deviation over the seeds that are finished."""
-    print("| data | backbone | method | rate | accuracy, % | processor time, s | seeds |")
-    print("|---|---|---|---|---|---|---|")
-    judged = [run for run in runs if run["seed"] != SEARCH_SEED]
-    for key in dict.fromkeys((run["data"], run["backbone"], run["method"], run["rate"]) for run in judged):
-        own = [run for run in judged if (run["data"], run["backbone"], run["method"], run["rate"]) == key]
+    print("| data | backbone | method | epochs | rate | accuracy, % | processor time, s | seeds |")
+    print("|---|---|---|---|---|---|---|---|")
+    groups = {}
+    for run in runs:
+        if run["seed"] != SEARCH_SEED:
+            epochs = run["schedule"][-1] if "schedule" in run else ""
+            key = (run["data"], run["backbone"], run["method"], epochs, f"{run['rate']:.0e}" if run["rate"] else "")
+            groups.setdefault(key, []).append(run)
+    for key, own in groups.items():
         percent = [100 * run["accuracy"] for run in own]
         deviation = f" ± {statistics.stdev(percent):.1f}" if len(own) > 1 else ""
         seconds = statistics.mean(run["cpu_seconds"] for run in own)
-        rate = f"{key[3]:.0e}" if key[3] else ""
-        cells = [*key[:3], rate, f"{statistics.mean(percent):.1f}{deviation}", f"{seconds:.0f}", f"{len(own)}"]
-        print(f"| {' | '.join(cells)} |")
+        cells = [*key, f"{statistics.mean(percent):.1f}{deviation}", f"{seconds:.0f}", len(own)]
+        print(f"| {' | '.join(map(str, cells))} |")
 
 
 def main():
@@ -196,7 +208,8 @@ def main():
     parser.add_argument("--methods", nargs="*", default=[PROBE, *METHODS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--sequence-length", type=int, help="tokens after which texts are cut")
-    parser.add_argument("--schedule", type=int, nargs=3, default=[6, 2, 12], metavar=("HEAD", "STAGES", "EPOCHS"))
+    parser.add_argument("--schedule", type=int, nargs=4, default=[10, 2, 2, 20])
+    parser.add_argument("--rate", type=float, help="of the methods that would look for one")
     parser.add_argument("--layer-decay", type=float, default=0.38)
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--table-only", action="store_true", help="print what is finished and train nothing")
@@ -206,11 +219,10 @@ def main():
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     runs = Runs(arguments)
     if not arguments.table_only:
-        rates = {method: runs.best_rate(method) for method in arguments.methods}
         for seed in range(arguments.seeds):  # outermost: what is finished at any time is a fair comparison
             for data in arguments.sets:
-                for method, rate in rates.items():
-                    runs.run(method, rate, data, seed)
+                for method in arguments.methods:
+                    runs.run(method, runs.best_rate(method, data), data, seed)
     print_table(runs.finished)
 
 

@@ -45,6 +45,20 @@ def test_answers_name_the_columns(tmp_path, monkeypatch):
     assert (project / "data_report.txt").is_file()
 
 
+@pytest.mark.parametrize(("backbone", "schedule"), [
+    ("tlkit:mini-text", (10, 2, 2, 20)),
+    ("kerashub:bert_tiny_en_uncased", (2, 4, 1, 8)),
+    ("https://tfhub.dev/tensorflow/bert_en_uncased_L-12_H-768_A-12/4", (2, 4, 1, 8)),
+    ("https://tfhub.dev/google/nnlm-en-dim50/2", (10, 2, 2, 20)),
+])  # fmt: skip
+def test_a_transformer_trains_for_fewer_epochs(backbone, schedule, tmp_path):
+    table = make_messages(tmp_path / "messages.csv")
+    project = generate("text-classifier", tmp_path, data=table, given={"backbone": backbone})
+    config = (project / "flowers/config.py").read_text(encoding="utf-8")
+    for name, value in zip(("head_epochs", "stages_to_open", "epochs_per_stage", "epochs"), schedule, strict=True):
+        assert f"    {name}: int = {value}\n" in config
+
+
 def test_a_target_may_be_a_table(tmp_path):
     table, target = make_messages(tmp_path / "letters.csv"), tmp_path / "chats.csv"
     target.write_text("text\nhi there\nwhere r u\nok\n", encoding="utf-8")

@@ -69,3 +69,9 @@ def usual_image_size(handle: str) -> int:
     """Width and height in pixels that a backbone was trained on, as far as the catalogue knows it."""
     entry = find(handle)
     return entry.size if entry and entry.size else _USUAL_SIZE
+
+
+def is_transformer(handle: str) -> bool:
+    """Whether a backbone of texts is a stack of Transformer blocks: every one with a preprocessor, or of KerasHub's."""
+    entry = find(handle)
+    return handle.startswith("kerashub:") or bool(entry and entry.preprocessor)

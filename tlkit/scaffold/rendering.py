@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from tlkit.errors import UserError
-from tlkit.scaffold.backbone_handle import usual_image_size
+from tlkit.scaffold.backbone_handle import is_transformer, usual_image_size
 from tlkit.scaffold.templates import Answer, Question, Template
 
 if TYPE_CHECKING:
@@ -117,5 +117,6 @@ def _environment() -> jinja2.Environment:
     )
     # jinja's own `tojson` escapes for HTML; this one gives text that TOML, JSON and Python all read as the same string.
     environment.filters["tojson"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.globals["is_transformer"] = is_transformer
     environment.globals["usual_image_size"] = usual_image_size  # for the default of a question that follows "backbone"
     return environment

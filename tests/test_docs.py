@@ -29,7 +29,7 @@ def examples(module_name):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where the examples run: photos of two classes, one photo, a table of messages, and a saved model."""
+    """Where the examples run: photos of two classes, scenes with boxes, a photo, a table of messages, a saved model."""
     folder, random = tmp_path_factory.mktemp("docs"), np.random.default_rng(0)
     for name in ("ant", "bee"):
         (folder / "photos" / name).mkdir(parents=True)
@@ -37,6 +37,12 @@ def folder(tmp_path_factory):
             pixels = random.integers(0, 256, (32, 32, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / name / f"{number}.png")
     Image.fromarray(pixels).save(folder / "photo.jpg")
+    (folder / "scenes").mkdir()
+    boxes = ["image,xmin,ymin,xmax,ymax,class"]
+    for number in range(12):
+        Image.fromarray(random.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(folder / "scenes" / f"{number}.png")
+        boxes += [f"{number}.png,4,6,20,22,circle", f"{number}.png,20,22,60,62,square"]
+    (folder / "scenes" / "boxes.csv").write_text("\n".join(boxes), encoding="utf-8")
     orders = [f"Where is my parcel with number {number}?,order" for number in range(20)]
     refunds = [f"Can I have my money back for number {number}?,refund" for number in range(20)]
     (folder / "messages.csv").write_text("\n".join(["text,label", *orders, *refunds]), encoding="utf-8")

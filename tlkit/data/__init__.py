@@ -1,5 +1,22 @@
-"""Images and texts: split, load, inspect, weigh; no TensorFlow until a data set is made."""
+"""Images, texts and boxes: split, load, inspect, weigh; no TensorFlow until a data set is made."""
 
+from tlkit.data.boxes import (
+    BoxAugmentation,
+    BoxData,
+    BoxReport,
+    BoxSplits,
+    BoxTable,
+    LabelledImage,
+    fingerprint_boxes,
+    inspect_boxes,
+    load_boxes,
+    read_boxes,
+    resized_size,
+    split_boxes,
+    to_original_pixels,
+    to_resized_pixels,
+    write_sample_scenes,
+)
 from tlkit.data.class_weights import class_weights
 from tlkit.data.decoding import IMAGE_EXTENSIONS, decode_image
 from tlkit.data.epochs import epochs
@@ -27,12 +44,18 @@ from tlkit.data.texts import (
 )
 
 __all__ = [
-    "IMAGE_EXTENSIONS",
+    "BoxAugmentation",
+    "BoxData",
+    "BoxReport",
+    "BoxSplits",
+    "BoxTable",
     "Finding",
+    "IMAGE_EXTENSIONS",
     "ImageFile",
     "ImageFolder",
     "ImageReport",
     "ImageSplits",
+    "LabelledImage",
     "TextReport",
     "TextRows",
     "TextSplits",
@@ -42,19 +65,28 @@ __all__ = [
     "class_weights",
     "decode_image",
     "epochs",
+    "fingerprint_boxes",
     "fingerprint_images",
     "fingerprint_texts",
+    "inspect_boxes",
     "inspect_images",
     "inspect_texts",
     "iterate_texts",
+    "load_boxes",
     "load_image_folder",
     "load_texts",
     "load_unlabelled_images",
     "load_unlabelled_texts",
+    "read_boxes",
+    "resized_size",
+    "split_boxes",
     "split_image_folder",
     "split_texts",
+    "to_original_pixels",
+    "to_resized_pixels",
     "write_sample_domains",
     "write_sample_images",
+    "write_sample_scenes",
     "write_sample_text_domains",
     "write_sample_texts",
 ]

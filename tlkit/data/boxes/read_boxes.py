@@ -73,7 +73,7 @@ def read_boxes(
         >>> table.format, table.class_names, len(table.images)
         ('csv', ['circle', 'square'], 12)
         >>> table.images[0].boxes.tolist()
-        [[4.0, 6.0, 20.0, 22.0]]
+        [[4.0, 6.0, 20.0, 22.0], [20.0, 22.0, 60.0, 62.0]]
     """
     if on_bad not in ("error", "skip"):
         raise UserError(f"read_boxes: expected `on_bad` to be 'error' or 'skip'. Received: {on_bad!r}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +38,7 @@ class Scan(NamedTuple):
     root: Path
 
 
-def scan_boxes(
-    source: str | Path,
-    format: Format | None,
-    class_names: Sequence[str] | None,
-    advance: Callable[[int], None] = lambda _number: None,
-) -> Scan:
+def scan_boxes(source: str | Path, format: Format | None, class_names: Sequence[str] | None) -> Scan:
     """Read annotations, and the header of every image.
 
     Raises:
@@ -55,7 +50,7 @@ def scan_boxes(
     problems = list(table.problems)
     taken: set[Path] = set()
     images = []
-    sizes = in_parallel(_measure, table.images, advance)
+    sizes = in_parallel(_measure, table.images, lambda _number: None)
     for raw, size in zip(table.images, sizes, strict=True):
         wrong = _problem_of_image(raw, name_of(table.root, raw.path), size, taken)
         taken.add(raw.path)

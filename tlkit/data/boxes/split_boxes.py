@@ -54,7 +54,7 @@ def split_boxes(
     Example:
         >>> parts = split_boxes("scenes", seed=7)
         >>> [len(part) for part in parts[:3]]
-        [8, 2, 2]
+        [7, 3, 2]
     """
     shares = checked_shares(split)
     table = read_boxes(source, format=format, class_names=class_names, on_bad=on_bad)

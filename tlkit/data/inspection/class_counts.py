@@ -14,11 +14,18 @@ UNEVEN = 10  # times as many: always naming the common one of two such classes i
 
 
 class Things(NamedTuple):
-    """What the examples are called: "images", and of those that can be used "image that decodes" and the plural."""
+    """What the examples are called: "images", and of those that can be used "image that decodes" and the plural.
+
+    Besides, what to do where some classes have many times as many as others.
+    """
 
     all: str
     one: str
     many: str
+    if_uneven: str = (
+        "the accuracy hardly tells how the rare classes do. Go by the balanced accuracy, and weigh the classes "
+        "(class_weights, as generated projects do)."
+    )
 
 
 def find_in_counts(classes: Mapping[str, Mapping[str, int]], parts: Mapping[str, int], things: Things) -> list[Finding]:
@@ -75,8 +82,7 @@ def _uneven(counts: Mapping[str, int], things: Things) -> list[Finding]:
     (least, _, smallest), (most, _, largest) = by_size[0], by_size[-1]
     sentence = (
         f"The class '{printable(largest)}' has {most / least:.0f} times as many {things.all} as "
-        f"'{printable(smallest)}' ({most:,} and {least:,}): the accuracy hardly tells how the rare classes do. "
-        "Go by the balanced accuracy, and weigh the classes (class_weights, as generated projects do)."
+        f"'{printable(smallest)}' ({most:,} and {least:,}): {things.if_uneven}"
     )
     return [Finding("warning", sentence)]
 

@@ -1,7 +1,7 @@
 """What fine-tuning a text backbone is worth: a probe, and ULMFiT's ablation, on three data sets.
 
     python benchmarks/text_finetuning.py DATA --backbone NAME=HANDLE --results FILE [--sets trec sst2 sms_spam]
-        [--methods ...] [--seeds 3] [--sequence-length 64] [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS]
+        [--methods ...] [--seeds 3] [--first-seed 0] [--sequence-length 64] [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS]
         [--layer-decay 0.38] [--rate 1e-4] [--bfloat16] [--table-only]
 
 DATA is as `embedded_text.py` reads it; of `sms_spam`, which has no split, each seed has a cut of its own. "logistic
@@ -207,6 +207,7 @@ def main():
     parser.add_argument("--sets", nargs="*", default=["trec", "sst2", "sms_spam"])
     parser.add_argument("--methods", nargs="*", default=[PROBE, *METHODS])
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first-seed", type=int, default=0, help="to have two processes share the seeds")
     parser.add_argument("--sequence-length", type=int, help="tokens after which texts are cut")
     parser.add_argument("--schedule", type=int, nargs=4, default=[10, 2, 2, 20])
     parser.add_argument("--rate", type=float, help="of the methods that would look for one")
@@ -219,7 +220,9 @@ def main():
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     runs = Runs(arguments)
     if not arguments.table_only:
-        for seed in range(arguments.seeds):  # outermost: what is finished at any time is a fair comparison
+        for seed in range(
+            arguments.first_seed, arguments.seeds
+        ):  # outermost: what is finished at any time is a fair comparison
             for data in arguments.sets:
                 for method in arguments.methods:
                     runs.run(method, runs.best_rate(method, data), data, seed)

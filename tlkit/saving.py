@@ -13,6 +13,7 @@ import h5py
 import keras
 
 # Keras finds a layer of another package by its registered name, so the modules that register must be imported.
+import tlkit.detection  # noqa: F401
 import tlkit.domain  # noqa: F401
 from tlkit.backbones import Backbone
 from tlkit.backbones.safety import trusting

@@ -5,6 +5,35 @@ right and y down from the upper left corner, numbers with fractions, so that the
 are turned into it where files are read, and out of it where files are written.
 """
 
+from tlkit.detection.centerness_loss import CenternessLoss
+from tlkit.detection.count_mistakes import Mistakes, count_mistakes
+from tlkit.detection.detection_box_loss import DetectionBoxLoss
+from tlkit.detection.detection_class_loss import DetectionClassLoss
+from tlkit.detection.detection_decoder import DetectionDecoder
+from tlkit.detection.detection_head import DetectionHead
+from tlkit.detection.detector import build_detector, with_decoder
+from tlkit.detection.feature_pyramid import FeaturePyramid
+from tlkit.detection.locations import locations
 from tlkit.detection.losses import generalized_iou_loss, sigmoid_focal_loss
+from tlkit.detection.targets import assign_targets, detection_targets
+from tlkit.detection.warm_start import classifier_to_convolution, warm_start_detector
 
-__all__ = ["generalized_iou_loss", "sigmoid_focal_loss"]
+__all__ = [
+    "CenternessLoss",
+    "DetectionBoxLoss",
+    "DetectionClassLoss",
+    "DetectionDecoder",
+    "DetectionHead",
+    "FeaturePyramid",
+    "Mistakes",
+    "assign_targets",
+    "build_detector",
+    "classifier_to_convolution",
+    "count_mistakes",
+    "detection_targets",
+    "generalized_iou_loss",
+    "locations",
+    "sigmoid_focal_loss",
+    "warm_start_detector",
+    "with_decoder",
+]

@@ -53,12 +53,12 @@ def clean_box(box: RawBox, is_relative: bool, size: tuple[int, int], labels: Map
         x_min, x_max = sorted((x_min, x_max))
         y_min, y_max = sorted((y_min, y_max))
         mended.append(("swapped", f"{shown} has its corners in another order than smallest, largest"))
-    beyond = max(-x_min / width, -y_min / height, x_max / width - 1, y_max / height - 1)
-    if beyond > LITTLE or min(x_max, y_max) < 0 or x_min > width or y_min > height:
+    over = (-x_min, -y_min, x_max - width, y_max - height)
+    is_far = any(pixels > LITTLE * side for pixels, side in zip(over, (width, height, width, height), strict=True))
+    if is_far or min(x_max, y_max) < 0 or x_min > width or y_min > height:
         return BadBox("outside", f"{shown} is outside of the image, which has {width} x {height} pixels")
-    pixels = max(-x_min, -y_min, x_max - width, y_max - height)
-    if pixels > ROUNDING:
-        mended.append(("clipped", f"{shown} is {pixels:.3g} pixels over the edge of {width} x {height}"))
+    if max(over) > ROUNDING:
+        mended.append(("clipped", f"{shown} is {max(over):.3g} pixels over the edge of {width} x {height}"))
     corners = (max(x_min, 0.0), max(y_min, 0.0), min(x_max, float(width)), min(y_max, float(height)))
     # Less than what is rounding is no width.
     if corners[2] - corners[0] < ROUNDING or corners[3] - corners[1] < ROUNDING:

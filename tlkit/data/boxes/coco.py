@@ -55,7 +55,7 @@ def read_coco(root: Path, paths: list[Path]) -> RawTable:
     Images are looked for beside the file, in `images/`, and in folders that are called as the file or its part. Regions
     of a crowd (`iscrowd`) are no boxes of one thing, and are left out.
     """
-    files = [_File(path, _part_of(path) if len(paths) > 1 else None, _load(path)) for path in paths]
+    files = [_File(path, _part_of(root, path) if len(paths) > 1 else None, _load(path)) for path in paths]
     if len(files) > 1:
         files = _only_parts(files)
     names: dict[str, None] = {}
@@ -72,13 +72,11 @@ def read_coco(root: Path, paths: list[Path]) -> RawTable:
     return table
 
 
-def _part_of(path: Path) -> str | None:
-    """By a word of the file's name, as in "instances_val2017", or else by its folder's."""
-    for name in (path.stem, path.parent.name):
-        words = re.findall("[a-z]+", name.lower())
-        if part := next((PART_NAMES[word] for word in words if word in PART_NAMES), None):
-            return part
-    return None
+def _part_of(root: Path, path: Path) -> str | None:
+    """By a word of the file's name, as in "instances_val2017", or by the name of its folder below the root."""
+    words = re.findall("[a-z]+", path.stem.lower())
+    words += [path.parent.name.lower()] if path.parent != root else []
+    return next((PART_NAMES[word] for word in words if word in PART_NAMES), None)
 
 
 def _only_parts(files: list[_File]) -> list[_File]:

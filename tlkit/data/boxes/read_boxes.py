@@ -90,7 +90,8 @@ def settle_problems(source: str | Path, scan: Scan, on_bad: Literal["error", "sk
     """
     bad = [problem for problem in scan.problems if problem.kind not in MENDED]
     if bad and on_bad == "error":
-        more = f" So are {len(bad) - 1} others (inspect_boxes lists them)." if len(bad) > 1 else ""
+        others = f"are {len(bad) - 1:,} others" if len(bad) > 2 else "is another one"
+        more = f" So {others} (inspect_boxes lists them all)." if len(bad) > 1 else ""
         thing = "images" if bad[0].kind in OF_IMAGES else "boxes"
         raise UserError(
             f"{printable(source)}: this cannot be used: {bad[0]}.{more} Mend it, or leave such {thing} out with "

@@ -1,8 +1,9 @@
 """What fine-tuning a text backbone is worth: a probe, and ULMFiT's ablation, on three data sets.
 
     python benchmarks/text_finetuning.py DATA --backbone NAME=HANDLE --results FILE [--sets trec sst2 sms_spam]
-        [--methods ...] [--seeds 3] [--first-seed 0] [--sequence-length 64] [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS]
-        [--layer-decay 0.38] [--rate 1e-4] [--bfloat16] [--table-only]
+        [--methods ...] [--seeds 3] [--first-seed 0] [--sequence-length 64]
+        [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS] [--layer-decay 0.38] [--rate 1e-4] [--bfloat16]
+        [--table-only]
 
 DATA is as `embedded_text.py` reads it; of `sms_spam`, which has no split, each seed has a cut of its own. "logistic
 regression" is a probe of the frozen features, as there. The other methods are rows of ULMFiT's ablation (Howard and

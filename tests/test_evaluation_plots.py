@@ -36,6 +36,14 @@ def test_learning_curves_show_values_best_and_openings():
     assert [line.get_xdata()[0] for line in accuracy.lines if line.get_linestyle() == "--"] == [1.5, 2.5]
 
 
+def test_what_is_only_validated_has_a_panel():
+    figure = plot_learning_curves({"loss": [3, 2], "val_map50": [0.25, 0.5]}, [(1, 1)])
+    assert "Average precision, IoU 0.5" in texts(figure)
+    panel = figure.axes[1]
+    assert [line.get_ydata().tolist() for line in panel.lines if line.get_label() == "validation"] == [[0.25, 0.5]]
+    assert not [line for line in panel.lines if line.get_label() == "training"]
+
+
 def test_learning_curves_of_one_epoch_and_of_none():
     figure = plot_learning_curves({"loss": [1.0], "val_loss": [float("nan")], "learning_rate": [0.1]}, [(0, 2)])
     assert len(figure.axes) == 1 and "Loss" in texts(figure)

@@ -3,6 +3,7 @@
 from tlkit.evaluation.accuracy_by_length import accuracy_by_length
 from tlkit.evaluation.calibration import calibration
 from tlkit.evaluation.classification_metrics import classification_metrics
+from tlkit.evaluation.draw_boxes import draw_boxes
 from tlkit.evaluation.example_log_loss import example_log_loss
 from tlkit.evaluation.most_wrong import most_wrong
 from tlkit.evaluation.multilabel_metrics import multilabel_metrics
@@ -23,6 +24,7 @@ __all__ = [
     "accuracy_by_length",
     "calibration",
     "classification_metrics",
+    "draw_boxes",
     "example_log_loss",
     "most_wrong",
     "multilabel_metrics",

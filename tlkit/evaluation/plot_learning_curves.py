@@ -15,6 +15,8 @@ _TITLES = {
     "loss": "Loss",
     "accuracy": "Accuracy",
     "pr_auc": "Area under precision-recall curves",
+    "map50": "Average precision, IoU 0.5",
+    "map": "Average precision, COCO's mean",
     "learning_rate": "Learning rate",
 }
 _RATE_OF_GROUP = "learning_rate/"  # as LearningRateLogger names them
@@ -39,6 +41,8 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Seque
     """
     names = [name for name in history if not name.startswith("val_") and name != "epoch" and len(history[name])]
     names = [name for name in names if not name.startswith(_RATE_OF_GROUP)]  # all in the panel of the learning rate
+    only_validated = [name.removeprefix("val_") for name in history if name.startswith("val_") and len(history[name])]
+    names += [name for name in only_validated if name not in names]  # such as a detector's average precision
     groups = [name for name in history if name.startswith(_RATE_OF_GROUP)]
     if "learning_rate" in names and not groups and len(set(history["learning_rate"])) == 1:
         names.remove("learning_rate")  # a constant tells nothing
@@ -54,7 +58,7 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Seque
             _plot_rates(axes, {group.removeprefix(_RATE_OF_GROUP): history[group] for group in groups})
         else:
             _plot_one(axes, name, history)
-        _mark_openings(axes, openings, len(history[name]))
+        _mark_openings(axes, openings, _num_epochs(history, name))
         tidy(axes)
         set_title(axes, _TITLES.get(name, name.replace("_", " ").capitalize()), pad=22 if openings else 10)
         axes.set_xlabel("epoch", color=MUTED, fontsize=9)
@@ -62,9 +66,11 @@ def plot_learning_curves(history: Mapping[str, Sequence[float]], openings: Seque
 
 
 def _plot_one(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> None:
-    epochs = range(1, len(history[name]) + 1)
+    num_epochs = _num_epochs(history, name)
+    epochs = range(1, num_epochs + 1)
     marker = "o" if len(epochs) <= 30 else None  # a single epoch is a point, not a line
-    axes.plot(epochs, history[name], color=BLUE, linewidth=1.8, marker=marker, markersize=4, label="training")
+    if name in history:
+        axes.plot(epochs, history[name], color=BLUE, linewidth=1.8, marker=marker, markersize=4, label="training")
     validation = history.get(f"val_{name}", ())
     if len(validation):
         epochs = range(1, len(validation) + 1)
@@ -76,7 +82,11 @@ def _plot_one(axes: Axes, name: str, history: Mapping[str, Sequence[float]]) -> 
         axes.legend(facecolor="white", edgecolor="none", framealpha=0.85, fontsize=9, labelcolor=INK)
     if name == "learning_rate":
         axes.set_yscale("log")
-    _count_epochs(axes, len(history[name]))
+    _count_epochs(axes, num_epochs)
+
+
+def _num_epochs(history: Mapping[str, Sequence[float]], name: str) -> int:
+    return len(history[name] if name in history else history[f"val_{name}"])
 
 
 def _plot_rates(axes: Axes, rates: Mapping[str, Sequence[float]]) -> None:

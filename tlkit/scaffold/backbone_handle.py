@@ -8,7 +8,7 @@ from pathlib import Path
 from tlkit.backbones.catalog import find, most_similar
 from tlkit.errors import UserError
 
-_KIND = {"images": "image", "texts": "text"}  # data of a template -> what its backbone must read
+_KIND = {"images": "image", "boxes": "image", "texts": "text"}  # data of a template -> what its backbone must read
 _USUAL_SIZE = 224  # pixels; what most networks that the catalogue does not know were trained on
 
 

@@ -10,7 +10,7 @@ from tlkit.errors import UserError
 from tlkit.scaffold.templates import Answer, Template
 
 if TYPE_CHECKING:
-    from tlkit.data import ImageReport, TextReport
+    from tlkit.data import BoxReport, ImageReport, TextReport
 
 
 class DataKind(NamedTuple):
@@ -25,7 +25,7 @@ class DataKind(NamedTuple):
     prompt: str
     describe: Callable[[Path, Mapping[str, Answer]], str]
     write_sample: Callable[[Path], None]
-    inspect: Callable[[Path, Mapping[str, Answer], bool], ImageReport | TextReport] | None = None
+    inspect: Callable[[Path, Mapping[str, Answer], bool], BoxReport | ImageReport | TextReport] | None = None
     write_sample_domains: Callable[[Path, Path], None] | None = None
     target_may_be_a_file: bool = False
 
@@ -90,6 +90,28 @@ def _inspect_images(folder: Path, answers: Mapping[str, Answer], progress: bool)
     return inspect_images(folder, progress=progress)
 
 
+def _describe_boxes(source: Path, _answers: Mapping[str, Answer]) -> str:
+    from tlkit.data import split_boxes
+
+    # Bad boxes are the report's to tell, and training's to refuse.
+    splits = split_boxes(source, seed=0, on_bad="skip")
+    images = [image for part in splits[:3] for image in part]
+    boxes = sum(len(image.boxes) for image in images)
+    return f"{len(images):,} images with {boxes:,} boxes of {len(splits.class_names)} classes"
+
+
+def _write_sample_scenes(folder: Path) -> None:
+    from tlkit.data import write_sample_scenes
+
+    write_sample_scenes(folder)
+
+
+def _inspect_boxes(source: Path, answers: Mapping[str, Answer], progress: bool) -> BoxReport:
+    from tlkit.data import inspect_boxes
+
+    return inspect_boxes(source, image_size=int(answers["image_size"]), progress=progress)
+
+
 DATA_KINDS = {
     "images": DataKind(
         "Folder with one subfolder of images for each class, or a CSV file with the columns file and label",
@@ -106,6 +128,13 @@ DATA_KINDS = {
         _inspect_texts,
         _write_sample_text_domains,
         target_may_be_a_file=True,
+    ),
+    "boxes": DataKind(
+        "Folder in the form of Pascal VOC, COCO or YOLO, a COCO file, or a CSV table with the columns image, xmin, ymin, "
+        "xmax, ymax and class",
+        _describe_boxes,
+        _write_sample_scenes,
+        _inspect_boxes,
     ),
 }
 

@@ -24,7 +24,7 @@ from tlkit.scaffold.target_folder import SAMPLE_TARGET, locate_target
 from tlkit.scaffold.templates import Answer, Question, Template
 
 if TYPE_CHECKING:
-    from tlkit.data import ImageReport, TextReport
+    from tlkit.data import BoxReport, ImageReport, TextReport
 
 
 class Project(NamedTuple):
@@ -42,7 +42,7 @@ class Project(NamedTuple):
     files: tuple[str, ...]
     answers: dict[str, Answer]
     data_summary: str
-    data_report: ImageReport | TextReport | None = None
+    data_report: BoxReport | ImageReport | TextReport | None = None
 
 
 def generate(

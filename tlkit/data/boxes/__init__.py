@@ -4,7 +4,7 @@ from tlkit.data.boxes.augment import BoxAugmentation
 from tlkit.data.boxes.box_report import BoxReport
 from tlkit.data.boxes.fingerprint_boxes import fingerprint_boxes
 from tlkit.data.boxes.inspect_boxes import inspect_boxes
-from tlkit.data.boxes.letterbox import resized_size, to_original_pixels, to_resized_pixels
+from tlkit.data.boxes.letterbox import read_letterboxed, resized_size, to_original_pixels, to_resized_pixels
 from tlkit.data.boxes.load_boxes import BoxData, load_boxes
 from tlkit.data.boxes.read_boxes import read_boxes
 from tlkit.data.boxes.records import BoxTable, LabelledImage
@@ -22,6 +22,7 @@ __all__ = [
     "inspect_boxes",
     "load_boxes",
     "read_boxes",
+    "read_letterboxed",
     "resized_size",
     "split_boxes",
     "to_original_pixels",

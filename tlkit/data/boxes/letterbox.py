@@ -79,7 +79,7 @@ def _scales(boxes: Any, original_size: Any, image_size: int) -> tuple[NDArray[np
 
 
 def decode_letterboxed(path: Path, original_size: tuple[int, int], image_size: int) -> NDArray[np.uint8]:
-    """Read an image file as `(image_size, image_size, 3)` RGB bytes, in the upper left corner of grey.
+    """Read an image file whose boxes are known, as `read_letterboxed` does.
 
     Args:
         path: Of the file.
@@ -88,6 +88,28 @@ def decode_letterboxed(path: Path, original_size: tuple[int, int], image_size: i
 
     Raises:
         UserError: When the file does not decode, or has another size by now, naming it.
+    """
+    pixels, found = read_letterboxed(path, image_size)
+    if found != original_size:
+        raise UserError(
+            f"The image {printable(path)} has {found[0]} x {found[1]} pixels; its boxes were read for "
+            f"{original_size[0]} x {original_size[1]}. Read them again."
+        )
+    return pixels
+
+
+def read_letterboxed(path: Path, image_size: int) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+    """Read an image file as `(image_size, image_size, 3)` RGB bytes, in the upper left corner of grey.
+
+    Args:
+        path: Of the file.
+        image_size: Side of the square in pixels.
+
+    Returns:
+        The bytes, and width and height of the file in pixels, after a rotation in its EXIF data.
+
+    Raises:
+        UserError: When the file does not decode, naming it.
     """
     try:
         with open_image(path) as image:
@@ -100,13 +122,8 @@ def decode_letterboxed(path: Path, original_size: tuple[int, int], image_size: i
         raise UserError(
             f"The image {printable(path)} cannot be read ({reason(path, error)}). Replace or remove it."
         ) from error
-    if found != original_size:
-        raise UserError(
-            f"The image {printable(path)} has {found[0]} x {found[1]} pixels; its boxes were read for "
-            f"{original_size[0]} x {original_size[1]}. Read them again."
-        )
     if turn in UPRIGHT:
         picture = picture.transpose(UPRIGHT[turn])
     square = Image.new("RGB", (image_size, image_size), (PADDING, PADDING, PADDING))
     square.paste(picture.resize(resized_size(found, image_size), Image.Resampling.BILINEAR, reducing_gap=2.0))
-    return np.asarray(square)
+    return np.asarray(square), found

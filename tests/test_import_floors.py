@@ -45,6 +45,8 @@ DOORS = {
     "tensorflow_addons": ("tlkit/addons.py",),
     "tensorflow_text": ("tlkit/backbones/text_operations.py", "tlkit/backbones/kerashub.py"),
     **dict.fromkeys(("keras_hub", "safetensors"), ("tlkit/backbones/kerashub.py",)),
+    "pycocotools": ("tlkit/detection/evaluate_boxes.py",),
+    "yaml": ("tlkit/data/boxes/yolo.py",),
     "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/evaluation/report.py"),
     **dict.fromkeys(("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"), ("tlkit/export/",)),
 }

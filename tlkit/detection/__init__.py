@@ -6,12 +6,14 @@ are turned into it where files are read, and out of it where files are written.
 """
 
 from tlkit.detection.centerness_loss import CenternessLoss
+from tlkit.detection.coco_metrics import CocoMetrics
 from tlkit.detection.count_mistakes import Mistakes, count_mistakes
 from tlkit.detection.detection_box_loss import DetectionBoxLoss
 from tlkit.detection.detection_class_loss import DetectionClassLoss
 from tlkit.detection.detection_decoder import DetectionDecoder
 from tlkit.detection.detection_head import DetectionHead
 from tlkit.detection.detector import build_detector, with_decoder
+from tlkit.detection.evaluate_boxes import evaluate_boxes
 from tlkit.detection.feature_pyramid import FeaturePyramid
 from tlkit.detection.locations import locations
 from tlkit.detection.losses import generalized_iou_loss, sigmoid_focal_loss
@@ -20,6 +22,7 @@ from tlkit.detection.warm_start import classifier_to_convolution, warm_start_det
 
 __all__ = [
     "CenternessLoss",
+    "CocoMetrics",
     "DetectionBoxLoss",
     "DetectionClassLoss",
     "DetectionDecoder",
@@ -31,6 +34,7 @@ __all__ = [
     "classifier_to_convolution",
     "count_mistakes",
     "detection_targets",
+    "evaluate_boxes",
     "generalized_iou_loss",
     "locations",
     "sigmoid_focal_loss",

@@ -9,6 +9,7 @@ from tlkit.evaluation.most_wrong import most_wrong
 from tlkit.evaluation.multilabel_metrics import multilabel_metrics
 from tlkit.evaluation.plot_accuracy_by_length import plot_accuracy_by_length
 from tlkit.evaluation.plot_adaptation import plot_adaptation
+from tlkit.evaluation.plot_boxes import plot_boxes
 from tlkit.evaluation.plot_calibration import plot_calibration
 from tlkit.evaluation.plot_class_scores import plot_class_scores
 from tlkit.evaluation.plot_confusion_matrix import plot_confusion_matrix
@@ -16,6 +17,7 @@ from tlkit.evaluation.plot_domains import plot_domains
 from tlkit.evaluation.plot_images import plot_examples, plot_most_wrong
 from tlkit.evaluation.plot_learning_curves import plot_learning_curves
 from tlkit.evaluation.plot_learning_rates import plot_learning_rates
+from tlkit.evaluation.plot_precision_recall import plot_precision_recall
 from tlkit.evaluation.word_importance import WordImportance, word_importance
 from tlkit.evaluation.write_most_wrong_texts import write_most_wrong_texts
 
@@ -30,6 +32,7 @@ __all__ = [
     "multilabel_metrics",
     "plot_accuracy_by_length",
     "plot_adaptation",
+    "plot_boxes",
     "plot_calibration",
     "plot_class_scores",
     "plot_confusion_matrix",
@@ -38,6 +41,7 @@ __all__ = [
     "plot_learning_curves",
     "plot_learning_rates",
     "plot_most_wrong",
+    "plot_precision_recall",
     "word_importance",
     "write_most_wrong_texts",
 ]

@@ -17,6 +17,8 @@ _COLUMNS = 4  # pictures in a row: two pairs of true and found, or four of true 
 _SIDE = 2.9  # inches of a picture
 _CHARACTERS = 14  # of a class name in a picture
 _TITLE = 34  # characters of a title above one
+_LINE = 0.04  # of a picture's height, a line of text
+_DARK = ("#009E73", "#0072B2", "#D55E00")  # colours that black does not stand out from
 
 
 def plot_boxes(
@@ -107,10 +109,17 @@ def _draw(axes: Axes, image: np.ndarray, shown: _Shown, class_names: Sequence[st
         colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]
         axes.add_patch(Rectangle((x_min, y_min), x_max - x_min, y_max - y_min, fill=False, color=colour, linewidth=1.5))
         text = shorten(class_names[label], _CHARACTERS) + ("" if score is None else f" {score:.0%}")
+        below = y_min < height * _LINE  # there is no room above
         axes.text(
-            x_min, y_min, text, color="black", fontsize=6, va="bottom", clip_on=True,
+            x_min,
+            y_min,
+            text,
+            color="white" if colour in _DARK else "black",
+            fontsize=6,
+            va="top" if below else "bottom",
+            clip_on=True,
             bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
-        )  # fmt: skip
+        )
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     axes.set_xticks([])

@@ -29,7 +29,8 @@ def plot_precision_recall(metrics: Mapping[str, Any]) -> Figure:
 
     Example:
         >>> curve = [1.0] * 51 + [0.0] * 50
-        >>> figure = plot_precision_recall({"map50": 0.505, "per_class": {"cell": {"ap50": 0.505, "precision50": curve}}})
+        >>> per_class = {"cell": {"ap50": 0.505, "precision50": curve}}
+        >>> figure = plot_precision_recall({"map50": 0.505, "per_class": per_class})
         >>> figure.axes[0].get_legend().get_texts()[0].get_text()
         'cell: 0.505'
     """

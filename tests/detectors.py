@@ -20,11 +20,10 @@ def small_backbone(size=SIZE):
     """Maps at strides 8, 16 and 32 of a few convolutions."""
     x = images = keras.Input((size, size, 3))
     maps = []
-    for width in (8, 16, 32, 32, 32):
-        x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False)(x)
-        x = layers.ReLU()(layers.GroupNormalization(8)(x))
+    for width, stride in ((16, 4), (32, 2), (32, 2), (32, 2)):
+        x = layers.Conv2D(width, 5, strides=stride, padding="same", activation="relu")(x)
         maps.append(x)
-    return keras.Model(images, maps[2:], name="backbone")
+    return keras.Model(images, maps[1:], name="backbone")
 
 
 def squares(count, seed=0):

@@ -130,8 +130,8 @@ DATA_KINDS = {
         target_may_be_a_file=True,
     ),
     "boxes": DataKind(
-        "Folder in the form of Pascal VOC, COCO or YOLO, a COCO file, or a CSV table with the columns image, xmin, ymin, "
-        "xmax, ymax and class",
+        "Folder in the form of Pascal VOC, COCO or YOLO, a COCO file, or a CSV table with the columns image, xmin, "
+        "ymin, xmax, ymax and class",
         _describe_boxes,
         _write_sample_scenes,
         _inspect_boxes,

@@ -6,6 +6,7 @@ Give several runs to compare them; one with pretrained and one with random weigh
 import argparse
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Table
 
@@ -71,8 +73,8 @@ def evaluate_run(run: Path) -> Evaluation:
     figures = {
         "learning_curves": plot_learning_curves(read_history(run), openings),
         "precision_recall": plot_precision_recall(metrics[part]),
-        "examples": plot_examples(batches, found, range(min(SHOWN, len(rows))), rows, class_names, config),
-        "worst": plot_examples(batches, found, worst, rows, class_names, config),
+        "examples": plot_some(rows, found, range(min(SHOWN, len(rows))), class_names, config.shown_score),
+        "worst": plot_some(rows, found, worst, class_names, config.shown_score),
     }
     for name, figure in figures.items():
         figure.savefig(run / f"{name}.png", dpi=120)
@@ -83,7 +85,9 @@ def detect_dataset(model: keras.Model, batches: tf.data.Dataset, rows: list[Labe
     """What the model finds in each image: "boxes" in pixels of the file, "scores" and "labels"."""
     found = []
     for images, _ in batches:
-        found += detections(model, images.numpy(), [(row.width, row.height) for row in rows[len(found) :][: len(images)]])
+        found += detections(
+            model, images.numpy(), [(row.width, row.height) for row in rows[len(found) :][: len(images)]]
+        )
     return found
 
 
@@ -108,6 +112,21 @@ def most_mistakes(rows: list[LabelledImage], found: list[dict], score: float) ->
     return order[:SHOWN].tolist()
 
 
+def plot_some(
+    rows: list[LabelledImage], found: list[dict], numbers: Iterable[int], class_names: list[str], score: float
+) -> Figure:
+    """Some of the images, with true boxes on the left and found ones on the right."""
+    chosen = [rows[number] for number in numbers]
+    return plot_boxes(
+        [np.asarray(ImageOps.exif_transpose(Image.open(row.path)).convert("RGB")) for row in chosen],
+        chosen,
+        class_names,
+        [found[number] for number in numbers],
+        score_threshold=score,
+        titles=[row.path.name for row in chosen],
+    )
+
+
 def read_history(run: Path) -> dict[str, list[float]]:
     """The columns of history.csv: losses and average precisions, epoch by epoch."""
     with (run / "history.csv").open(newline="") as file:
@@ -117,7 +136,9 @@ def read_history(run: Path) -> dict[str, list[float]]:
 
 def print_table(evaluations: list[Evaluation]) -> None:
     """One row a run, and the gain where a pretrained and a random one can be compared."""
-    table = Table("run", "weights", "judged on", "mAP50", "mAP", "AP50 by class", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(
+        "run", "weights", "judged on", "mAP50", "mAP", "AP50 by class", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+    )
     scores: dict[str, dict[str, float]] = {}
     for evaluation in evaluations:
         metrics, weights, part = evaluation.metrics[evaluation.part], evaluation.config.weights, evaluation.part
@@ -135,7 +156,9 @@ def print_table(evaluations: list[Evaluation]) -> None:
             gain = by_weights["pretrained"] - by_weights["random"]
             print(f"Pretrained over random weights, by the same schedule: {gain:+.3f} of {part} mAP50.")
     if any(evaluation.part == "validation" for evaluation in evaluations):
-        print("Where there are no test images the validation images judge, by which the best epoch was chosen, too: such")
+        print(
+            "Where there are no test images the validation images judge, by which the best epoch was chosen, too: such"
+        )
         print("figures are somewhat too good. Give `split` a third share.")
 
 

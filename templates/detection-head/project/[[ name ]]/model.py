@@ -84,9 +84,7 @@ def start_from(config: Config, model: keras.Model, class_names: list[str]) -> No
 
 def predicting_model(config: Config, detector: keras.Model) -> keras.Model:
     """The same detector as a model from images to boxes, scores and class numbers."""
-    return with_decoder(
-        detector, max_detections=config.max_detections, iou_threshold=config.suppression_overlap
-    )
+    return with_decoder(detector, max_detections=config.max_detections, iou_threshold=config.suppression_overlap)
 
 
 def load_detector(run: Path) -> keras.Model:

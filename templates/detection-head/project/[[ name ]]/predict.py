@@ -90,7 +90,9 @@ def main() -> None:
     )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="images or folders of images")
     parser.add_argument("--run", help="a folder in runs/; without it, the newest")
-    parser.add_argument("--score", type=float, help="the least sure detection to show; without it, the config's shown_score")
+    parser.add_argument(
+        "--score", type=float, help="the least sure detection to show; without it, the config's shown_score"
+    )
     parser.add_argument("--to", type=Path, default=PROJECT / "predictions", help="the folder to write")
     flags = parser.parse_args()
     run = find_run(flags.run)

@@ -54,9 +54,7 @@ def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callbac
         ProgressiveUnfreezing(schedule=config.schedule),
         LearningRateLogger(groups=False),
         # What it finds in the validation images, for those below to choose by.
-        CocoMetrics(
-            data.validation, data.class_names, predict_model=functools.partial(predicting_model, config)
-        ),
+        CocoMetrics(data.validation, data.class_names, predict_model=functools.partial(predicting_model, config)),
         keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(

@@ -9,7 +9,7 @@ READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo demo-text demo-adapt test test-slow test-all test-gpu check clean
+.PHONY: help setup demo demo-text demo-detect demo-adapt test test-slow test-all test-gpu check clean
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -35,6 +35,14 @@ demo-text: $(READY) ## The same with short messages of six intents
 	cd $(DEMO)-text/messages && $(BIN)/python -m messages.train --weights random
 	cd $(DEMO)-text/messages && $(BIN)/python -m messages.evaluate runs/*
 	@echo "Most wrong messages, word by word: $(DEMO)-text/messages/runs/*/most_wrong.html"
+
+demo-detect: $(READY) ## Make a detector of digits in scenes, beside the same network without pretraining
+	rm -rf $(DEMO)-detect
+	$(BIN)/tlkit new detection-head $(DEMO)-detect/scenes --defaults
+	cd $(DEMO)-detect/scenes && $(BIN)/python -m scenes.train
+	cd $(DEMO)-detect/scenes && $(BIN)/python -m scenes.train --weights random
+	cd $(DEMO)-detect/scenes && $(BIN)/python -m scenes.evaluate runs/*
+	@echo "Pictures of each: $(DEMO)-detect/scenes/runs/*/{precision_recall,examples,worst}.png"
 
 demo-adapt: $(READY) ## Learn handwritten digits without labels from printed ones with labels, five times
 	rm -rf $(DEMO)-adapt

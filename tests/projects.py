@@ -34,6 +34,21 @@ def make_messages(file, count=40):
     return file
 
 
+def make_scenes(folder, counts=(("train", 12), ("val", 4), ("test", 4)), size=96):
+    """A table of boxes around bright and dark squares on grey noise, two in each image; returns its file."""
+    random, lines = np.random.default_rng(0), ["image,xmin,ymin,xmax,ymax,class,split"]
+    for part, count in counts:
+        for number in range(count):
+            pixels, file = random.integers(100, 150, (size, size, 3)), f"{part}{number}.png"
+            for class_name, grey, left in (("bright", 250, 0), ("dark", 5, size // 2)):
+                x, y = random.integers(0, size // 4, 2) + (left, 0)
+                pixels[y : y + size // 4, x : x + size // 4] = grey
+                lines.append(f"{file},{x},{y},{x + size // 4},{y + size // 4},{class_name},{part}")
+            Image.fromarray(pixels.astype("uint8")).save(folder / file)
+    (folder / "boxes.csv").write_text("\n".join(lines), encoding="utf-8")
+    return folder / "boxes.csv"
+
+
 def generate(template, parent, **kwargs):
     return scaffold.generate(scaffold.list_templates()[template], parent / "flowers", **kwargs).folder
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
-from projects import generate, make_messages, make_photos, run, run_commands
+from projects import generate, make_messages, make_photos, make_scenes, run, run_commands
 
 from tlkit import UserError, scaffold
 
@@ -22,7 +22,8 @@ CLASSIFIER = {
     *(f"flowers/{module}.py" for module in
       ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune", "compare")),
 }  # fmt: skip
-FILES = {"image-classifier": CLASSIFIER, "text-classifier": CLASSIFIER}
+DETECTOR = CLASSIFIER - {"flowers/compare.py"}
+FILES = {"image-classifier": CLASSIFIER, "text-classifier": CLASSIFIER, "detection-head": DETECTOR}
 
 
 @pytest.fixture(scope="module", params=sorted(FILES))
@@ -39,6 +40,8 @@ def photos(tmp_path_factory):
 def data(template, request, tmp_path_factory):
     if template == "image-classifier":
         return request.getfixturevalue("photos")
+    if template == "detection-head":
+        return make_scenes(tmp_path_factory.mktemp("scenes"))
     return make_messages(tmp_path_factory.mktemp("messages") / "messages.csv")
 
 
@@ -104,10 +107,10 @@ def test_config_refuses_what_cannot_be(template, project):
         from flowers.config import Config
         from tlkit import UserError
 
-        assert Config().schedule == {0: 0, 10: 1, LAST: 2} and Config().last_opening == LAST
+        assert Config().schedule == SCHEDULE and Config().last_opening == LAST
         assert Config(head_epochs=0, stages_to_open=1).schedule == {0: 1}
         assert Config(stages_to_open=0).schedule == {0: 0}
-        for settings in ({"dropout": 1.0}, {"batch_size": 0}, {"epochs": LAST}, {"learning_rate": -1.0}):
+        for settings in ({"layer_decay": 0.0}, {"batch_size": 0}, {"epochs": LAST}, {"learning_rate": -1.0}):
             try:
                 Config(**settings)
             except UserError as error:
@@ -115,8 +118,13 @@ def test_config_refuses_what_cannot_be(template, project):
             else:
                 raise AssertionError(settings)
     """
-    last = {"image-classifier": 15, "text-classifier": 12}[template]
-    run(["-c", textwrap.dedent(script).replace("LAST", str(last))], project)
+    schedule = {
+        "image-classifier": {0: 0, 10: 1, 15: 2},
+        "text-classifier": {0: 0, 10: 1, 12: 2},
+        "detection-head": {0: 0, 4: 1, 8: 2, 12: 3},
+    }[template]
+    script = textwrap.dedent(script).replace("SCHEDULE", str(schedule)).replace("LAST", str(max(schedule)))
+    run(["-c", script], project)
 
 
 # A target domain ------------------------------------------------------------------------------------------------------
@@ -200,14 +208,20 @@ def test_the_notebook_runs(template, tmp_path):
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
     project = generate(template, tmp_path)  # on the sample data
     notebook = nbformat.read(project / "flowers.ipynb", as_version=4)
+    for cell in notebook.cells:  # of the longest training three epochs are enough to see that all of it runs
+        cell.source = cell.source.replace(
+            "head_epochs=3, stages_to_open=2, epochs_per_stage=2, epochs=10",
+            "head_epochs=1, stages_to_open=1, epochs_per_stage=1, epochs=3",
+        )
     nbclient.NotebookClient(
         notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(project)}}
     ).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error"]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
-    # Photos, augmentation, learning curves, confusion matrix, most wrong; or curves, matrix, calibration, by length.
-    assert len(pictures) == {"image-classifier": 5, "text-classifier": 4}[template]
+    # Photos, augmentation, learning curves, confusion matrix, most wrong; or curves, matrix, calibration, by length;
+    # or a batch, curves, precision and recall, first and worst images, one image.
+    assert len(pictures) == {"image-classifier": 5, "text-classifier": 4, "detection-head": 6}[template]
     if os.environ.get("KEEP_NOTEBOOK"):
         nbformat.write(notebook, os.environ["KEEP_NOTEBOOK"])
 

@@ -91,6 +91,8 @@ def test_sizes_are_those_of_coco():
             {size: float(size != missed) for size in sides}
         )
     assert evaluate_boxes(true[:1], predicted[:1], ["cell"])["map_large"] is None
+    without = evaluate_boxes(true, predicted, ["cell"], by_size=False)
+    assert without == result | {f"map_{size}": None for size in sides}
 
 
 def test_padding_does_not_count():

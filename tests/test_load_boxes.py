@@ -1,6 +1,7 @@
 """Boxes on their way into the model and back: they stay on what they are of, and every epoch can be had again."""
 
 import box_files
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -163,6 +164,23 @@ def test_how_often_and_how_far():
 def test_numbers_out_of_range_are_refused(wrong):
     with pytest.raises(UserError, match="BoxAugmentation: expected"):
         BoxAugmentation(**wrong)
+
+
+def test_keras_still_moves_boxes_wrongly():
+    """Why `BoxAugmentation` is not made of Keras's layers; see there on the day on which this fails."""
+    pixels = red_box((10, 10), (1, 2, 4, 5)).astype("float32")[None]
+    truth = {"boxes": np.array([[[1.0, 2, 4, 5], [-1] * 4]], "float32"), "labels": np.array([[0, -1]], "float32")}
+
+    def change(layer):
+        found = layer({"images": pixels, "bounding_boxes": truth}, training=True)
+        boxes = np.asarray(found["bounding_boxes"]["boxes"])[0]
+        return np.asarray(found["images"])[0], boxes
+
+    crop = keras.layers.RandomCrop(6, 6, bounding_box_format="xyxy", seed=3)
+    cropped, boxes = change(crop)
+    assert extent(cropped, is_red) == [0, 2, 2, 5] and boxes[0].tolist() == [1, 0, 4, 3]
+    flip = keras.layers.RandomFlip("horizontal", bounding_box_format="xyxy", seed=1)
+    assert (change(flip)[1][1] != -1).all()  # padding has become a box
 
 
 # Data sets ----------------------------------------------------------------------------------------

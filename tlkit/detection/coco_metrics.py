@@ -36,8 +36,8 @@ class CocoMetrics(keras.callbacks.Callback):
         `(batch, k)` with -1 for padding; and "num_detections" `(batch,)`, if there is such an output.
 
     Attributes:
-        epochs: What `evaluate_boxes` gives for each epoch, over all calls of `fit` with this callback, without the
-            curves; empty, and the logs NaN, where the predictions are not finite.
+        epochs: What `evaluate_boxes` gives for each epoch, over all calls of `fit` with this callback, without
+            sizes and curves; empty, and the logs NaN, where the predictions are not finite.
 
     Raises:
         UserError: When the data set is endless, is not of such batches, or the model does not predict boxes.
@@ -97,7 +97,7 @@ class CocoMetrics(keras.callbacks.Callback):
         true, predicted = self._predict(self._detector)
         metrics: dict[str, Any] = {}
         if all(np.isfinite(image[name]).all() for image in predicted for name in ("boxes", "scores")):
-            metrics = evaluate_boxes(true, predicted, self.class_names)
+            metrics = evaluate_boxes(true, predicted, self.class_names, by_size=False)
             for one in metrics["per_class"].values():
                 del one["precision50"]
         self.epochs.append(metrics)

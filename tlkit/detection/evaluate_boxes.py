@@ -16,7 +16,7 @@ _SIZES = {"small": 1, "medium": 2, "large": 3}  # places of COCO's area ranges: 
 
 
 def evaluate_boxes(
-    true: Sequence[Any], predicted: Sequence[Mapping[str, Any]], class_names: Sequence[str]
+    true: Sequence[Any], predicted: Sequence[Mapping[str, Any]], class_names: Sequence[str], *, by_size: bool = True
 ) -> dict[str, Any]:
     """Judge predicted boxes by the true ones; the result can be written as JSON.
 
@@ -29,8 +29,7 @@ def evaluate_boxes(
         recall = mean over the same t and classes of the share of true boxes that are found
 
     `map_small`, `map_medium` and `map_large` judge true boxes of less than 32^2, less than 96^2 and more square pixels:
-    in whichever pixels the boxes are given. COCO's numbers are in those of the file (`to_original_pixels`); during
-    training, `CocoMetrics` counts those of the resized image.
+    in whichever pixels the boxes are given. COCO's numbers are in those of the file (`to_original_pixels`).
 
     Args:
         true: For each image a dict (or an object, as `LabelledImage` is) with "boxes" `(n, 4)`, each
@@ -38,11 +37,13 @@ def evaluate_boxes(
         predicted: For each image a dict with "boxes", "scores" and "labels", rows with a label below 0 being padding;
             where it has "num_detections", rows from that number on are, too.
         class_names: Class names by number.
+        by_size: Whether to judge small, medium and large boxes by themselves, too, which takes three times as
+            long.
 
     Returns:
         map, map50, map75, map_small, map_medium, map_large, recall, num_images, num_boxes, and per_class {name: {ap,
         ap50, recall, num_boxes, precision50}}, the last the precision at each of the 101 recalls, at t = 0.5. None
-        stands where there is no true box to judge by.
+        stands where there is no true box to judge by, and in place of the sizes without `by_size`.
 
     Raises:
         UserError: When shapes do not match, there is no true box, a number is not finite, or pycocotools is not
@@ -67,7 +68,7 @@ def evaluate_boxes(
     )
     if not num_boxes.sum():
         raise UserError("evaluate_boxes: there is no true box to judge by. Expected at least one.")
-    precision, recall = _run_pycocotools(truths, found, len(class_names))
+    precision, recall = _run_pycocotools(truths, found, len(class_names), 1 + by_size * len(_SIZES))
     # Precision by (IoU, recall, class, size, detections), recall without the second; -1 where there is no true box.
     of_all = precision[:, :, :, 0]
     per_class = {
@@ -84,7 +85,7 @@ def evaluate_boxes(
         "map": _mean(of_all),
         "map50": _mean(of_all[0]),
         "map75": _mean(of_all[5]),
-        **{f"map_{name}": _mean(precision[:, :, :, place]) for name, place in _SIZES.items()},
+        **{f"map_{name}": _mean(precision[:, :, :, place:][..., :1]) for name, place in _SIZES.items()},
         "recall": _mean(recall[:, :, 0]),
         "num_images": len(true),
         "num_boxes": int(num_boxes.sum()),
@@ -126,8 +127,10 @@ def _rows(which: str, number: int, image: Mapping[str, Any], num_classes: int, h
     return boxes, labels, scores
 
 
-def _run_pycocotools(truths: list[_Rows], found: list[_Rows], num_classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Precision `(10, 101, classes, 4)` and recall `(10, classes, 4)` with 100 detections of an image."""
+def _run_pycocotools(
+    truths: list[_Rows], found: list[_Rows], num_classes: int, num_sizes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Precision `(10, 101, classes, sizes)` and recall `(10, classes, sizes)` with 100 detections of an image."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -149,6 +152,8 @@ def _run_pycocotools(truths: list[_Rows], found: list[_Rows], num_classes: int) 
     with contextlib.redirect_stdout(io.StringIO()):  # it reports its progress there
         judge = COCOeval(as_coco(truths), as_coco(found), "bbox")
         judge.params.maxDets = [MAX_DETECTIONS]
+        judge.params.areaRng = judge.params.areaRng[:num_sizes]  # all, small, medium, large
+        judge.params.areaRngLbl = judge.params.areaRngLbl[:num_sizes]
         judge.evaluate()
         judge.accumulate()
     return judge.eval["precision"][..., 0], judge.eval["recall"][..., 0]

@@ -172,7 +172,7 @@ def test_keras_still_moves_boxes_wrongly():
     truth = {"boxes": np.array([[[1.0, 2, 4, 5], [-1] * 4]], "float32"), "labels": np.array([[0, -1]], "float32")}
 
     def change(layer):
-        found = layer({"images": pixels, "bounding_boxes": truth}, training=True)
+        found = layer(tf.nest.map_structure(tf.constant, {"images": pixels, "bounding_boxes": truth}), training=True)
         boxes = np.asarray(found["bounding_boxes"]["boxes"])[0]
         return np.asarray(found["images"])[0], boxes
 

@@ -159,6 +159,14 @@ def test_what_is_left_out_is_said(tmp_path):
     )
 
 
+def test_images_that_no_row_names(tmp_path):
+    folder = box_files.write_csv(tmp_path, clean())
+    box_files.save_picture(folder / "images" / "more.png", (64, 48), 99)
+    (folder / "images" / "03.png").write_text("")  # named, and damaged
+    note = finding_with(inspect_boxes(folder), "1 image is not named")
+    assert (note.severity, note.files) == ("note", ("images/more.png",))
+
+
 def test_where_nothing_can_be_used_there_is_still_a_report(tmp_path):
     pictures = {"a": ((64, 48), "train", BAD[:1])}
     report = inspect_boxes(box_files.write_csv(tmp_path, pictures))

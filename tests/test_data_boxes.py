@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import box_files
 import numpy as np
@@ -13,6 +14,7 @@ from box_files import PICTURES, WRITERS
 from PIL import Image
 
 from tlkit.data import fingerprint_boxes, read_boxes, split_boxes
+from tlkit.data.boxes.records import path_inside
 from tlkit.errors import UserError
 
 PARTS = {"train": "train", "val": "validation", "test": "test"}
@@ -335,6 +337,25 @@ def test_an_image_that_is_named_twice(tmp_path):
     assert "the image images/0.png is there a second time" in refusal(tmp_path)
 
 
+def test_an_id_that_is_there_twice(tmp_path):
+    coco_in_one_file(tmp_path)
+    content_ = json.loads((tmp_path / "boxes.json").read_text())
+    content_["images"][1]["id"] = 0
+    (tmp_path / "boxes.json").write_text(json.dumps(content_))
+    assert "boxes.json: the id 0 is of another image, too" in refusal(tmp_path)
+
+
+def test_images_without_any_box_are_no_data_of_boxes(tmp_path):
+    box_files.write_csv(tmp_path, {"a": ((40, 30), "train", []), "b": ((40, 30), "val", [])})
+    assert "no image with boxes that can be used" in refusal(tmp_path)
+
+
+def test_an_annotation_that_names_the_image_of_another(tmp_path):
+    annotation = box_files.write_voc(tmp_path) / "Annotations" / "0.xml"
+    annotation.write_text(annotation.read_text().replace("0.png", "1.png"))
+    assert "names the image 1.png, and there is one of its own name, 0.png, as well" in refusal(tmp_path)
+
+
 def test_an_image_in_two_parts(tmp_path):
     box_files.write_voc(tmp_path)
     (tmp_path / "ImageSets" / "Main" / "test.txt").write_text("4\n0\n")
@@ -411,6 +432,27 @@ def test_paths_that_leave_the_folder_are_refused(name, tmp_path):
     content_["images"][0]["file_name"] = name
     (tmp_path / "j" / "boxes.json").write_text(json.dumps(content_))
     assert "leads out of" in refusal(tmp_path / "j")
+
+
+def test_a_path_inside_is_one_from_wherever_it_is_seen(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    monkeypatch.chdir(tmp_path / "in")
+    for root in (".", "..", "../in", str(tmp_path / "in"), "/"):
+        assert path_inside(Path(root), "a/../b.png") == Path(root) / "b.png"
+        assert path_inside(Path(root), "..x/b.png") == Path(root) / "..x/b.png"
+    for root in (".", "..", "../in", str(tmp_path / "in")):
+        assert path_inside(Path(root), "../b.png") is None
+    assert path_inside(tmp_path / "in", "../inner/b.png") is None
+
+
+def test_names_of_any_length(tmp_path):
+    folder = box_files.write_voc(tmp_path)
+    text = (folder / "Annotations" / "0.xml").read_text()
+    (folder / "Annotations" / "0.xml").write_text(text.replace("0.png", "x" * 5000 + ".png"))
+    (folder / "ImageSets" / "Main" / "cat_train.txt").write_text("")
+    assert content(read_boxes(folder)) == expected()  # the image of the annotation's own name
+    (folder / "ImageSets" / "Main" / "val.txt").write_text("3\n" + "y" * 5000 + "\n")
+    assert "1 x annotation that cannot be used" in skipped(folder)[1]
 
 
 @pytest.mark.parametrize(

@@ -120,12 +120,18 @@ def _read(table: RawTable, file: _File) -> None:
     place = name_of(table.root, file.path)
     boxes = _boxes(table, file, place)
     folders: list[Path] = []
+    seen: set[int] = set()
     for number, entry in enumerate(file.content["images"], start=1):
         name = entry.get("file_name") if isinstance(entry, dict) else None
         if not isinstance(name, str) or not name or type(entry.get("id")) is not int:
             problem = Problem("annotation", f"image {number}", place, f"image {number} has no id or no file_name")
             table.problems.append(problem)
             continue
+        if entry["id"] in seen:
+            what = f"the id {entry['id']!r:.40} is of another image, too, so that it is not known whose the boxes are"
+            table.problems.append(Problem("repeated", name, place, what))
+            continue
+        seen.add(entry["id"])
         its = boxes.pop(entry["id"], [])
         folders = folders or _folders(table.root, file, name)
         path = _find(table.root, folders, name)

@@ -24,7 +24,8 @@ from tlkit.data.boxes.records import BoxTable, Format, LabelledImage, name_of
 from tlkit.data.boxes.scan_boxes import Scan, scan_boxes
 from tlkit.data.boxes.split_boxes import split_table
 from tlkit.data.inspection.facts import alike_at_first_sight, in_parallel, look, same_pictures
-from tlkit.data.inspection.finding import Finding, worst_first
+from tlkit.data.inspection.finding import Finding, counted, worst_first
+from tlkit.data.inspection.left_out import left_out_of_table
 from tlkit.data.inspection.printing import progress_bar
 from tlkit.data.split_image_folder import ImageFile, checked_shares
 from tlkit.data.stable_cut import PARTS
@@ -86,7 +87,7 @@ def inspect_boxes(
     classes = count_by_part(good, scan.class_names)
     num_boxes = {part: sum(len(image.boxes) for image in images) for part, images in good.items()}
     findings += [Finding("warning", printable(sentence)) for sentence in scan.left_out]
-    findings += [*find_in_problems(scan.problems), *find_in_pictures(facts, groups, name)]
+    findings += [*_beside(scan), *find_in_problems(scan.problems), *find_in_pictures(facts, groups, name)]
     findings += [
         *find_in_boxes(every, scan.class_names, name, image_size),
         *find_in_class_counts(classes, num_boxes),
@@ -107,6 +108,19 @@ def inspect_boxes(
         by_stride=_by_stride(every, image_size),
         findings=worst_first(findings),
     )
+
+
+def _beside(scan: Scan) -> list[Finding]:
+    """Images that a table or a file for all does not name, in the folders of those that it names."""
+    if scan.format not in ("csv", "coco"):
+        return []  # where every image has a file of its own, reading tells
+    known = {problem.image for problem in scan.problems}
+    found = [name_of(scan.root, path) for path in left_out_of_table(image.path for image in scan.images).images]
+    others = tuple(name for name in found if name not in known)
+    if not others:
+        return []
+    sentence = f"{counted(others, 'image is', 'images are')} not named, and left out. Add those without boxes, too."
+    return [Finding("note", sentence, others)]
 
 
 def _split(

@@ -97,7 +97,7 @@ def settle_problems(source: str | Path, scan: Scan, on_bad: Literal["error", "sk
             f"{printable(source)}: this cannot be used: {bad[0]}.{more} Mend it, or leave such {thing} out with "
             "on_bad='skip'."
         )
-    if not scan.images:
+    if not any(len(image.boxes) for image in scan.images):
         raise UserError(f"{printable(source)} holds no image with boxes that can be used. {_summary(bad)}".rstrip())
     for problems, what in ((bad, "left out"), ([p for p in scan.problems if p.kind in MENDED], "mended")):
         if problems:

@@ -142,11 +142,10 @@ class RawTable(NamedTuple):
 
 def path_inside(root: Path, name: str) -> Path | None:
     """The file of that name below the folder; None when the name leads out of it. Links in the folder are followed."""
-    place = os.path.normpath(os.path.join(root, name))
-    top = os.path.normpath(root)
-    if os.path.isabs(name) or "\0" in name or not (top == "." or place.startswith(os.path.join(top, ""))):
+    if os.path.isabs(name) or "\0" in name:
         return None
-    return None if place.split(os.sep)[0] == ".." and not top.startswith("..") else Path(place)
+    top, place = os.path.abspath(root), os.path.abspath(os.path.join(root, name))
+    return Path(os.path.normpath(os.path.join(root, name))) if place.startswith(os.path.join(top, "")) else None
 
 
 def name_of(root: Path, path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -34,6 +35,7 @@ def read_voc(folder: Path) -> RawTable:
     """
     table = RawTable(folder, [], None, [], [])
     lists = _lists(folder, table)
+    listed: dict[Path, dict[str, Path]] = {}
     for annotation, images, part in _places(folder):
         parts = [part] if lists is None else lists.pop(annotation.stem, None)
         place = name_of(folder, annotation)
@@ -43,7 +45,9 @@ def read_voc(folder: Path) -> RawTable:
             what = f"the image is in the lists of {' and of '.join(map(str, parts))}; keep it in one"
             table.problems.append(Problem("repeated", annotation.stem, place, what))
         else:
-            _read(table, annotation, images, parts[0])
+            if images not in listed:
+                listed[images] = {path.stem: path for path in reversed(visible(images)) if is_image(path)}
+            _read(table, annotation, images, listed[images], parts[0])
     for stem, parts in (lists or {}).items():
         what = f"names '{stem}', which has no file in Annotations"
         table.problems.append(Problem("annotation", stem, f"the list of {parts[0]} in ImageSets/Main", what))
@@ -90,14 +94,14 @@ def _lists(folder: Path, table: RawTable) -> dict[str, list[str | None]] | None:
     for name, path in found.items():
         for line in read_small(path).decode("utf-8", "replace").splitlines():
             stem = line.strip()
-            if stem and not (folder / "Annotations" / f"{stem}.xml").exists():
+            if stem and not os.path.exists(folder / "Annotations" / f"{stem}.xml"):
                 stem = stem.split()[0]  # lists of a class have 1 or -1 behind the name
             if stem and PART_NAMES[name] not in parts.setdefault(stem, []):
                 parts[stem].append(PART_NAMES[name])
     return parts
 
 
-def _read(table: RawTable, annotation: Path, images: Path, part: str | None) -> None:
+def _read(table: RawTable, annotation: Path, images: Path, by_stem: dict[str, Path], part: str | None) -> None:
     place = name_of(table.root, annotation)
     try:
         tree = _parse(annotation)
@@ -105,7 +109,7 @@ def _read(table: RawTable, annotation: Path, images: Path, part: str | None) -> 
         table.problems.append(Problem("annotation", annotation.stem, place, str(error).removesuffix(".")))
         return
     named = (tree.findtext("filename") or "").strip()
-    path = _image_of(table, annotation, images, named)
+    path = _image_of(table, annotation, images, by_stem.get(annotation.stem), named)
     if path is not None:
         boxes = [_box(number, element) for number, element in enumerate(tree.findall("object"), start=1)]
         table.images.append(RawImage(path, place, part, _size(tree), boxes))
@@ -122,27 +126,19 @@ def _parse(path: Path) -> ElementTree.Element:
         raise UserError(str(error) if isinstance(error, UserError) else f"no XML that can be read ({error})") from error
 
 
-def _image_of(table: RawTable, annotation: Path, images: Path, named: str) -> Path | None:
+def _image_of(table: RawTable, annotation: Path, images: Path, own: Path | None, named: str) -> Path | None:
     """The file that has the annotation's name, or else the one that is named in it."""
     place = name_of(table.root, annotation)
-    own = _of_stem(images, annotation.stem)
     other = path_inside(table.root, name_of(table.root, images / named)) if named else None
     if named and other is None:
         problem = Problem("leaves", annotation.stem, place, f"the file name {named!r} leads out of {table.root}")
         table.problems.append(problem)
         return None
-    if own and other and other.is_file() and other.stem != own.stem:
+    if own and other and os.path.isfile(other) and other.stem != own.stem:
         what = f"it names the image {named}, and there is one of its own name, {own.name}, as well"
         table.problems.append(Problem("annotation", annotation.stem, place, what))
         return None
     return own or other or images / f"{annotation.stem}.jpg"
-
-
-def _of_stem(folder: Path, stem: str) -> Path | None:
-    usual = folder / f"{stem}.jpg"
-    if usual.is_file():
-        return usual
-    return next((path for path in visible(folder) if path.stem == stem and is_image(path)), None)
 
 
 def _size(tree: ElementTree.Element) -> tuple[int, int] | None:

@@ -376,6 +376,12 @@ def test_lists_and_annotations_that_do_not_match(tmp_path):
     assert set(content(table)) == set("01235")
 
 
+def test_lists_without_train_are_not_used(tmp_path):
+    (box_files.write_voc(tmp_path) / "ImageSets" / "Main" / "train.txt").unlink()
+    with pytest.warns(UserWarning, match="Main has no train.txt: its lists are not used"):
+        assert content(read_boxes(tmp_path)) == expected(with_parts=False)
+
+
 def test_labels_and_images_that_do_not_match(tmp_path):
     box_files.write_yolo(tmp_path)
     (tmp_path / "labels" / "train" / "9.txt").write_text("0 0.5 0.5 0.1 0.1\n")

@@ -36,11 +36,12 @@ def read_voc(folder: Path) -> RawTable:
     table = RawTable(folder, [], None, [], [])
     lists = _lists(folder, table)
     listed: dict[Path, dict[str, Path]] = {}
+    unlisted = []
     for annotation, images, part in _places(folder):
         parts = [part] if lists is None else lists.pop(annotation.stem, None)
         place = name_of(folder, annotation)
         if parts is None:
-            table.left_out.append(place)
+            unlisted.append(place)
         elif len(parts) > 1:
             what = f"the image is in the lists of {' and of '.join(map(str, parts))}; keep it in one"
             table.problems.append(Problem("repeated", annotation.stem, place, what))
@@ -51,8 +52,6 @@ def read_voc(folder: Path) -> RawTable:
     for stem, parts in (lists or {}).items():
         what = f"names '{stem}', which has no file in Annotations"
         table.problems.append(Problem("annotation", stem, f"the list of {parts[0]} in ImageSets/Main", what))
-    unlisted = table.left_out.copy()
-    table.left_out.clear()
     if unlisted:
         table.left_out.append(f"{some(unlisted, 'annotation')} in none of the lists train, val and test: left out.")
     _note_images_without(table)

@@ -46,9 +46,9 @@ class FeaturePyramid(keras.layers.Layer):
 
     Notes:
         An odd height or width, 13 above 7, say: upsampling gives 14, and the last row or column is left out.
-        The smoothing is separable, 3x3 in each channel and then 1x1, as in EfficientDet: with full convolutions of the
-        paper's 256 channels the pyramid and the head would cost many times a mobile backbone
-        (`benchmarks/detection_speed.py`).
+        The smoothing is separable, 3x3 in each channel and then 1x1, as in EfficientDet: one full 3x3 convolution of
+        256 channels, as in the paper, at the 2,100 places in an image of 320 x 320 pixels takes 1.2e9 multiplications,
+        twice those of all MobileNetV2 (0.3e9 for 224 x 224).
 
     Reference: Lin, Dollár, Girshick, He, Hariharan and Belongie, 2017, "Feature Pyramid Networks for Object Detection",
         CVPR, https://arxiv.org/abs/1612.03144, section 3. Differs from it in: the width, 256 there; separable

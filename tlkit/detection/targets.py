@@ -68,29 +68,33 @@ def assign_targets(
             f"0. Received: radius={radius!r}."
         )
     boxes, labels = tf.cast(boxes, tf.float32), tf.cast(labels, tf.int32)
-    places = tf.constant(locations(image_size, strides))[:, tf.newaxis]  # (locations, 1, 2)
-    reach, low, high = (tf.constant(each)[:, tf.newaxis] for each in _of_each_location(image_size, strides, radius))
-    distances = tf.concat([places - boxes[:, :2], boxes[:, 2:] - places], axis=-1)  # (locations, boxes, 4)
-    farthest = tf.reduce_max(distances, axis=-1)
-    off_centre = tf.reduce_max(tf.abs(places - (boxes[:, :2] + boxes[:, 2:]) / 2), axis=-1)
-    finds = (
-        (tf.reduce_min(distances, axis=-1) > 0)
-        & (off_centre < reach)
-        & (farthest >= low)
-        & (farthest <= high)
-        & (labels != NO_CLASS)
-    )
-    # A last box that every location can find, with an infinite area: "no object".
+    places = tf.constant(locations(image_size, strides))
+    limits = [tf.constant(each)[:, tf.newaxis] for each in _of_each_location(image_size, strides, radius)]
+    finds = _finds(places, boxes, *limits) & (labels != NO_CLASS)
     sides = boxes[:, 2:] - boxes[:, :2]
     areas = tf.where(finds, sides[:, 0] * sides[:, 1], float("inf"))
+    # One box more, which is "no object".
     areas = tf.pad(areas, [[0, 0], [0, 1]], constant_values=float("inf"))
-    labels = tf.pad(labels, [[0, 1]], constant_values=NO_CLASS)
     chosen = tf.argmin(areas, axis=-1, output_type=tf.int32)
     found = tf.reduce_min(areas, axis=-1) < float("inf")
-    chosen = tf.where(found, chosen, tf.shape(labels)[0] - 1)
-    distances = tf.pad(distances, [[0, 0], [0, 1], [0, 0]])
-    distances = tf.gather(distances, chosen, batch_dims=1)
-    return {"class": tf.gather(labels, chosen), "box": distances, "centerness": centerness(distances)}
+    chosen = tf.where(found, chosen, tf.shape(labels)[0])
+    corners = tf.gather(tf.pad(boxes, [[0, 1], [0, 0]]), chosen)
+    distances = tf.concat([places - corners[:, :2], corners[:, 2:] - places], axis=-1)
+    distances = tf.where(found[:, tf.newaxis], distances, 0.0)
+    classes = tf.gather(tf.pad(labels, [[0, 1]], constant_values=NO_CLASS), chosen)
+    return {"class": classes, "box": distances, "centerness": centerness(distances)}
+
+
+def _finds(places: tf.Tensor, boxes: tf.Tensor, reach: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Whether a location finds a box, `(locations, boxes)`: one axis after the other, for this is most of the work."""
+    finds, farthest = tf.constant(True), tf.constant(0.0)
+    for axis in (0, 1):
+        place, start, end = places[:, axis, tf.newaxis], boxes[:, axis], boxes[:, axis + 2]
+        to_start, to_end = place - start, end - place
+        # Half of their difference is how far the place is from the middle.
+        finds &= (to_start > 0) & (to_end > 0) & (tf.abs(to_start - to_end) < 2 * reach)
+        farthest = tf.maximum(farthest, tf.maximum(to_start, to_end))
+    return finds & (farthest >= low) & (farthest <= high)
 
 
 def centerness(distances: Any) -> tf.Tensor:

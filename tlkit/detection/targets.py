@@ -111,7 +111,7 @@ def detection_targets(
     """From a batch of images with boxes to what `fit` takes for a model of `build_detector`.
 
     Map it over batches of the global size: the weights of the losses depend on all objects of a batch, so that training
-    is the same on one device and on several.
+    is the same on one device and on several that share the batch equally.
 
         weight of "class" and "centerness" = images / max(1, locations with an object)
         weight of "box" = images / sum of centerness

@@ -9,7 +9,11 @@ weights from images to boxes, suppression included; an untrained detector finds 
 classes is set to find some places in an image.
 
 The models take turns in one process; the first turn, which traces, is not counted. A ratio is that of two turns of one
-round: median and quartiles stand a machine that does other work at the same time.
+round: median and quartiles stand a machine that does other work at the same time, and the ratio of processor time, that
+of all threads, stands it better.
+
+MobileNetV2, 8 images of 320 x 320, two cores that also did other work, 9 turns: a training step takes 1.29 times as long
+(1.26 to 1.39), an answer 1.36 times (1.33 to 1.41).
 """
 
 from __future__ import annotations
@@ -81,9 +85,10 @@ def let_it_find(model, images, places=10):
 
 
 def seconds(call):
-    start = time.perf_counter()
+    """Wall and processor time."""
+    start = np.array([time.perf_counter(), time.process_time()])
     call()
-    return time.perf_counter() - start
+    return np.array([time.perf_counter(), time.process_time()]) - start
 
 
 def main() -> None:
@@ -114,7 +119,7 @@ def main() -> None:
             lambda model=model, step=step: model.train_on_batch(*step),
             lambda model=answering: model.predict_on_batch(images),
         )
-    times = {name: np.zeros((options.turns, 2)) for name in calls}
+    times = {name: np.zeros((options.turns, 2, 2)) for name in calls}
     for turn in range(-1, options.turns):
         for name, both in calls.items():
             for column, call in enumerate(both):
@@ -124,11 +129,11 @@ def main() -> None:
     alone = times["backbone alone"]
     for name, each in times.items():
         for column, what in enumerate(("train", "predict")):
-            low, middle, high = np.percentile(each[:, column] / alone[:, column], (25, 50, 75))
-            speed = rows / np.median(each[:, column])
-            print(
-                f"{name:15} {what:8} {speed:7.1f} images/s, {middle:.2f} times the backbone ({low:.2f} to {high:.2f})"
-            )
+            ratios = each[:, column] / alone[:, column]
+            low, middle, high = np.percentile(ratios[:, 0], (25, 50, 75))
+            speed, work = rows / np.median(each[:, column, 0]), np.median(ratios[:, 1])
+            print(f"{name:15} {what:8} {speed:7.1f} images/s", end=", ")
+            print(f"{middle:.2f} times the backbone ({low:.2f} to {high:.2f}), processor time {work:.2f}")
     print(f"{tf.config.list_logical_devices()[-1].device_type}, TensorFlow {tf.__version__}")
 
 

@@ -58,7 +58,9 @@ class DetectionHead(keras.layers.Layer):
     Notes:
         At first every class has probability 0.01, so that the many places without an object do not drown the rest.
         Group normalisation looks at one image at a time: small batches and several devices make no difference.
-        Convolutions are separable, as in EfficientDet, the last ones 1x1: `benchmarks/detection_speed.py`.
+        Convolutions are separable, as in EfficientDet, the last ones 1x1. On two cores pyramid and head make a training
+        step of MobileNetV2 on 320 x 320 pixels take 1.29 times as long as without them, and an answer 1.36 times,
+        suppression included: `benchmarks/detection_speed.py`.
 
     Reference: Tian, Shen, Chen and He, 2019, "FCOS: Fully Convolutional One-Stage Object Detection", ICCV,
         https://arxiv.org/abs/1904.01355, sections 3.1 and 3.2; centerness beside the box as in its section 4.1.3 and

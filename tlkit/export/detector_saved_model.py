@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.data.boxes.letterbox import PADDING
 from tlkit.errors import UserError
 
+_PADDING = 114  # grey of what is no image, as `tlkit.data.load_boxes` fills the square
 _OUTPUTS = {"boxes", "scores", "labels", "num_detections"}
 
 
@@ -106,7 +106,7 @@ def _fitted(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     resized = tf.maximum(tf.round(sides * size / tf.reduce_max(sides)), 1.0)
     small = tf.image.resize(image, tf.cast(resized, tf.int32), antialias=True)
     space = size - tf.cast(resized, tf.int32)
-    square = tf.pad(small, [[0, space[0]], [0, space[1]], [0, 0]], constant_values=float(PADDING)) / 255.0
+    square = tf.pad(small, [[0, space[0]], [0, space[1]], [0, 0]], constant_values=float(_PADDING)) / 255.0
     return tf.ensure_shape(square, (size, size, 3)), tf.reverse(sides / resized, [0]), tf.reverse(sides, [0])
 
 

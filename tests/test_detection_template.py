@@ -18,15 +18,15 @@ COMMANDS = f"""
     command("train", "--data", "nowhere.csv", code=1)
     command("train", "--image_size", "100", code=1)
     command("train", *short, "--stages_to_open", "9", "--epochs", "80", code=1)
-    command("train", *short, "--data", "bad.csv", code=1)
+    command("train", *short, "--data", "../scenes/bad.csv", code=1)
     command("train", *short, "--start_from", "nowhere", code=1)
     command("train", *short, "--precision", "mixed_bfloat16", "--strategy", "mirrored")
-    command("train", *short, "--weights", "random", "--data", "bad.csv", "--on_bad", "skip")
+    command("train", *short, "--weights", "random", "--data", "../scenes/bad.csv", "--on_bad", "skip")
     command("evaluate", *RUNS())
     command("predict", "PHOTOS", "broken.jpg", "missing.jpg", "--score", "0.01", "--to", "found")
     command("export", "--to", "exported")
     command("tune", "--trials", "1", "--folder", "search", *short)
-    command("train", "--config", "search/best.json", "--data", "more.csv", "--start_from", RUNS()[0])
+    command("train", "--config", "search/best.json", "--data", "../scenes/more.csv", "--start_from", RUNS()[0])
 """
 
 
@@ -40,16 +40,14 @@ def test_every_command_works(tmp_path):
         "bad.csv": [*lines, "train0.png,10,10,10,40,dark,train"],  # no width
         "more.csv": [lines[0], *(line.replace("dark", "amber") for line in lines[1:4]), *lines[4:]],
     }.items():
-        file = project / name
-        text = [line if number == 0 else f"../scenes/{line}" for number, line in enumerate(text)]
-        file.write_text("\n".join(text), encoding="utf-8")
+        (table.parent / name).write_text("\n".join(text), encoding="utf-8")
     (project / "broken.jpg").write_bytes(b"no image at all")
     said, errors = run_commands(project, COMMANDS, table.parent)
     assert "There is no trained model in" in errors[0]
     assert "nowhere.csv" in errors[1]
     assert "The setting 'image_size' is 100. Expected a multiple of 32 pixels" in errors[2]
     assert "The setting 'stages_to_open' is 9. Expected at most 5, the stages of 'tlkit:mini-image'." in errors[3]
-    assert "train0.png" in errors[4] and "area" in errors[4]
+    assert "bad.csv, line 42: the box (dark) from (10, 10) to (10, 40) has no area." in errors[4]
     assert "The setting 'start_from' is 'nowhere', where there is no trained detector." in errors[5]
     assert len(errors) == 6
     runs = sorted(path for path in (project / "runs").iterdir() if path.is_dir())

@@ -30,7 +30,7 @@ def load_datasets(config: Config) -> BoxData:
 
 
 def training_epoch(data: BoxData) -> Callable:
-    """`[seed, epoch]` -> batches of images, of what the head should say at each location, and of the losses' weights."""
+    """`[seed, epoch]` -> batches of images, of what the head should say at each location, and weights of the losses."""
     return lambda pair: data.train_epoch(pair).map(detection_targets, tf.data.AUTOTUNE)
 
 

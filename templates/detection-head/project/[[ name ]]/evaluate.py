@@ -48,8 +48,8 @@ class Evaluation(NamedTuple):
 def evaluate_run(run: Path) -> Evaluation:
     """Judge one run; writes metrics.json and four pictures into it.
 
-    learning_curves.png; precision_recall.png, a curve a class; examples.png and worst.png, true boxes and found ones side
-    by side, of the first images and of those with the most mistakes.
+    learning_curves.png; precision_recall.png, a curve a class; examples.png and worst.png, true boxes and found ones
+    side by side, of the first images and of those with the most mistakes.
     """
     config = load_config(Config, run / "config.json")
     class_names = load_class_names(run)

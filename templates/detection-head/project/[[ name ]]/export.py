@@ -1,7 +1,7 @@
 """Write the trained detector for use elsewhere, and measure that it answers there as it does here.
 
-A SavedModel that takes the bytes of image files and answers with boxes in their pixels, scores and class names; it needs
-neither tlkit nor this project to run. Its signature `pixels` takes images as the Keras model does.
+A SavedModel that takes the bytes of image files and answers with boxes in their pixels, scores and class names; it
+needs neither tlkit nor this project to run. Its signature `pixels` takes images as the Keras model does.
 """
 
 import argparse
@@ -54,8 +54,8 @@ def main() -> None:
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"Exported to {folder} ({size / 1e6:.1f} MB)")
     print(
-        f"Compared with the Keras model on {report.num_images} validation images: the sides of the boxes differ by at most "
-        f"{report.largest_difference:.1e} pixels."
+        f"Compared with the Keras model on {report.num_images} validation images: the sides of the boxes differ by at "
+        f"most {report.largest_difference:.1e} pixels."
     )
     if report.largest_difference > TOLERANCE:
         raise UserError(

@@ -73,8 +73,8 @@ def start_from(config: Config, model: keras.Model, class_names: list[str]) -> No
     run = next((f for f in (PROJECT / config.start_from, RUNS / config.start_from) if f.is_dir()), None)
     if run is None or not (run / "model.keras").is_file():
         raise UserError(
-            f"The setting 'start_from' is '{config.start_from}', where there is no trained detector. Expected the folder "
-            f"of a run, with model.keras in it."
+            f"The setting 'start_from' is '{config.start_from}', where there is no trained detector. Expected the "
+            f"folder of a run, with model.keras in it."
         )
     fresh = warm_start_detector(
         model, class_names, tlkit.load_model(run / "model.keras", compile=False), load_class_names(run)

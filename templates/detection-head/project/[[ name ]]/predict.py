@@ -36,7 +36,7 @@ class Detections(NamedTuple):
 
 
 def predict_files(run: Path, paths: list[Path], score: float | None = None) -> list[Detections]:
-    """What is found, with at least this score, in every file named and every image in the folders named, at any depth."""
+    """What is found, with at least this score, in every file named and every image in the folders named."""
     model, class_names = load_detector(run), load_class_names(run)
     score = load_config(Config, run / "config.json").shown_score if score is None else score
     image_size = model.input_shape[1]

@@ -89,6 +89,7 @@ def run_commands(project, commands, photos):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run(
         [sys.executable, project.parent / "commands.py"], cwd=project, env=environment, capture_output=True, text=True,
+        errors="replace",  # what is typed may hold bytes that are no UTF-8, and is echoed
         timeout=1000,  # two cores may have other work, too
     )  # fmt: skip
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

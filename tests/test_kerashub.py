@@ -77,6 +77,30 @@ def test_what_is_padding_in_every_text_is_not_computed(folder, tensors):
     assert backbone(tf.constant([], tf.string)).shape == (0, 16, text_models.WIDTH)
 
 
+@pytest.mark.filterwarnings("ignore:.*vocabulary.spm")  # KerasHub leaves it open
+def test_a_model_that_looks_at_padding_keeps_it(tmp_path):
+    """FNet has no mask: its vectors are those of all 16 tokens, of which at most 8 are there."""
+    texts = ["a film", "the end"]
+    hub = pytest.importorskip("keras_hub")
+    tokenizer = hub.models.FNetTokenizer(proto=text_models.sentencepiece_model(["[CLS]", "[SEP]", "[MASK]"]))
+    sizes = {"num_layers": 1, "hidden_dim": 8, "intermediate_dim": 16, "max_sequence_length": 24}
+    original = hub.models.FNetBackbone(vocabulary_size=tokenizer.vocabulary_size(), **sizes)
+    for part in (original, tokenizer):
+        part.save_to_preset(str(tmp_path / "fnet"))
+    backbone = tlkit.load_backbone(f"kerashub:{tmp_path / 'fnet'}", outputs="sequence", sequence_length=16)
+    pack = hub.layers.MultiSegmentPacker(
+        sequence_length=16,
+        start_value=tokenizer.cls_token_id,
+        end_value=tokenizer.sep_token_id,
+        pad_value=tokenizer.pad_token_id,
+    )
+    token_ids, segment_ids = pack((tokenizer(tf.constant(texts)),))
+    assert (token_ids.numpy()[:, 8:] == tokenizer.pad_token_id).all()
+    expected = original({"token_ids": token_ids, "segment_ids": segment_ids})
+    expected = expected["sequence_output"] if isinstance(expected, dict) else expected
+    np.testing.assert_allclose(backbone(texts), expected, atol=1e-4)
+
+
 def test_what_it_tells(backbone):
     expected = "Takes texts, capitals kept, cut after 8 tokens; the vector of a text is that of its first token"
     assert backbone.input_in_words == expected

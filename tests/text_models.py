@@ -59,7 +59,7 @@ def save_preprocessor(folder, *, length=12, halves=True, kind="wordpiece"):
     tf.saved_model.save(module, str(folder))
 
 
-def sentencepiece_model():
+def sentencepiece_model(control_symbols=()):
     """A model of SentencePiece of about 40 pieces, as ALBERT and T5 have it."""
     import sentencepiece
 
@@ -67,7 +67,7 @@ def sentencepiece_model():
     corpus = ["the good film is not the bad film", "a bad film and a good end", "films are films and not the end"] * 5
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(corpus), model_writer=model, vocab_size=40, hard_vocab_limit=False, minloglevel=2,
-        pad_id=PAD, unk_id=UNKNOWN, bos_id=START, eos_id=END,
+        pad_id=PAD, unk_id=UNKNOWN, bos_id=START, eos_id=END, control_symbols=control_symbols,
     )  # fmt: skip
     return model.getvalue()
 

@@ -148,7 +148,9 @@ def _lift(hub: Any, name: str, preset: str, load_weights: bool, sequence_length:
 
     def call(texts, training):
         tokens = tokenizer(texts)
-        features = trim_padding(pack(tokens, length), "padding_mask")
+        features = pack(tokens, length)
+        if "padding_mask" in wanted:  # FNet mixes all tokens, padding too, and knows none
+            features = trim_padding(features, "padding_mask")
         outputs = backbone({key: features[key] for key in wanted}, training=training)
         sequence = outputs["sequence_output"] if isinstance(outputs, dict) else outputs
         mask = tf.cast(features["padding_mask"], sequence.dtype)[..., None]

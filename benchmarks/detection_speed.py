@@ -1,12 +1,17 @@
 """What does the detection head cost beside its backbone: a training step, and an answer?
 
     python benchmarks/detection_speed.py BACKBONE [--image-size 320] [--batch-size 8] [--turns 15] [--width 64 128]
+        [--retinanet]
 
 BACKBONE is a handle or a folder that `load_backbone` takes, MobileNetV2, say. Compared with the backbone alone (its
 last map, the mean over it and one dense layer of ten classes, cross-entropy) are detectors of the given widths. All
 stages are open; every model takes an SGD step by its own losses, on the same images. "predict" is the model of the same
 weights from images to boxes, suppression included; an untrained detector finds nothing at all, so that the bias of its
 classes is set to find some places in an image.
+
+`--retinanet` adds KerasHub's RetinaNet with its own defaults (levels P3 to P7, 256 channels, four convolutions a tower,
+nine anchors a place) on the same backbone layer; its targets are made in the training step, ours before it, in the data
+pipeline, and they are counted in both.
 
 The models take turns in one process; the first turn, which traces, is not counted. A ratio is that of two turns of one
 round: median and quartiles stand a machine that does other work at the same time, and the ratio of processor time, that
@@ -49,19 +54,33 @@ def open_backbone(handle):
 
 
 def classifier(handle, size):
-    """The backbone with one dense layer: the answering model is the training one."""
+    """The backbone with one dense layer."""
     images = keras.Input((size, size, 3))
     features = keras.layers.GlobalAveragePooling2D()(open_backbone(handle)(images)["P5"])
     model = keras.Model(images, keras.layers.Dense(CLASSES)(features))
     model.compile(keras.optimizers.SGD(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model, model
+    return model, model.predict_on_batch
 
 
 def detector(handle, size, width):
     model = build_detector(open_backbone(handle), CLASSES, image_size=size, width=width)
     losses = {"class": DetectionClassLoss(), "box": DetectionBoxLoss(), "centerness": CenternessLoss()}
     model.compile(keras.optimizers.SGD(1e-4), losses)
-    return model, with_decoder(model)
+    return model, with_decoder(model).predict_on_batch
+
+
+def retinanet(handle, size):
+    import keras_hub
+
+    images = keras.Input((size, size, 3))
+    encoder = keras.Model(images, open_backbone(handle)(images))
+    encoder.pyramid_outputs = encoder.output  # KerasHub's convention
+    pyramid = keras_hub.models.RetinaNetBackbone(
+        encoder, min_level=3, max_level=7, use_p5=False, image_shape=(size, size, 3)
+    )
+    model = keras_hub.models.RetinaNetObjectDetector(pyramid, CLASSES, bounding_box_format="xyxy")
+    model.compile(keras.optimizers.SGD(1e-4))
+    return model, tf.function(lambda images: model.decode_predictions(model(images, training=False), images))
 
 
 def batch(size, rows):
@@ -84,6 +103,19 @@ def let_it_find(model, images, places=10):
     head.class_logits.set_weights([kernel, bias + np.log(0.005 / 0.995) - scores])
 
 
+def turns_of(model, answering, images, targets, make_targets=None):
+    """A training step as `fit` runs it, and an answer."""
+    dataset = tf.data.Dataset.from_tensors((images, targets)).repeat()
+    batches = iter(dataset.map(make_targets) if make_targets else dataset)
+    model.make_train_function()
+    return lambda: model.train_function(batches), lambda: answering(images)
+
+
+def head_size(model):
+    backbone = next(layer for layer in model._flatten_layers() if isinstance(layer, tlkit.Backbone))
+    return f"{model.count_params() - backbone.count_params():,}"
+
+
 def seconds(call):
     """Wall and processor time."""
     start = np.array([time.perf_counter(), time.process_time()])
@@ -98,27 +130,21 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--width", type=int, nargs="+", default=[128])
+    parser.add_argument("--retinanet", action="store_true", help="needs keras-hub")
     options = parser.parse_args()
     size, rows = options.image_size, options.batch_size
     images, labels, objects = batch(size, rows)
-    calls = {}
-    for width in [None, *options.width]:
-        if width is None:
-            model, answering = classifier(options.backbone, size)
-            step = (images, labels)
-        else:
-            model, answering = detector(options.backbone, size, width)
-            step = detection_targets(images, objects)
-            let_it_find(model, images)
-            found = answering.predict_on_batch(images)["num_detections"].mean()
-            print(
-                f"width {width}: {model.count_params() - model.get_layer('backbone').count_params():,} weights in "
-                f"pyramid and head, {found:.1f} boxes found an image"
-            )
-        calls["backbone alone" if width is None else f"width {width}"] = (
-            lambda model=model, step=step: model.train_on_batch(*step),
-            lambda model=answering: model.predict_on_batch(images),
-        )
+    calls = {"backbone alone": turns_of(*classifier(options.backbone, size), images, labels)}
+    for width in options.width:
+        model, answering = detector(options.backbone, size, width)
+        let_it_find(model, images)
+        found = answering(images)["num_detections"].mean()
+        print(f"width {width}: {head_size(model)} weights in pyramid and head, {found:.1f} boxes found an image")
+        calls[f"width {width}"] = turns_of(model, answering, images, objects, detection_targets)
+    if options.retinanet:
+        model, answering = retinanet(options.backbone, size)
+        print(f"RetinaNet: {head_size(model)} weights in pyramid and heads")
+        calls["RetinaNet"] = turns_of(model, answering, images, objects)
     times = {name: np.zeros((options.turns, 2, 2)) for name in calls}
     for turn in range(-1, options.turns):
         for name, both in calls.items():

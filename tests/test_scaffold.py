@@ -498,6 +498,10 @@ def test_a_backbone_that_is_no_folder_is_refused(template_with_data: Template, t
         "Expected such a folder, or a handle such as 'tlkit:mini-image'. Did you mean 'keras:MobileNet'? "
         "Run 'tlkit backbones' to see well-known ones."
     )
+    (tmp_path / "net" / "1").mkdir(parents=True)
+    (tmp_path / "net" / "1" / "saved_model.pb").touch()
+    with pytest.raises(UserError, match=f"Did you mean '{(tmp_path / 'net' / '1').as_posix()}'"):
+        locate_backbone(str(tmp_path / "net"), "images", tmp_path)
 
 
 @pytest.mark.parametrize(

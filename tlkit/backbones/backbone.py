@@ -83,7 +83,8 @@ class Backbone(keras.layers.Layer):
     Notes:
         BatchNorm runs in inference mode, in open stages too: its statistics never move, its scale and offset train.
         Loaded with `training_mode=True`, a wholly open backbone runs the model's training graph instead: dropout, and
-        BatchNorm on the batch's statistics, which update the moving ones.
+        BatchNorm on the batch's statistics, which update the moving ones. A model without such statistics, as
+        transformers are, runs it from the first open stage on.
         Opening a stage during `fit` needs a retrace and an optimizer that knows the weights: use
         `tlkit.callbacks.ProgressiveUnfreezing`. Setting `trainable` leaves the choice of stages as it is:
         `trainable = False` stops all, `True` lets the open ones train again.
@@ -141,6 +142,9 @@ class Backbone(keras.layers.Layer):
         self._training = None
         if self.training_program is not None:
             self._training = ProgramRunner(self.training_program, training_endpoints, **options)
+            # Of what it changes nothing is read in inference: it has dropout (and its seeds), but no moving statistics.
+            read = {parameter.placeholder for parameter in self.program.upto(self.program.output).parameters}
+            self._only_drops = read.isdisjoint(name for name, _ in self.training_program.updates)
         # Held by the layer, so that a SavedModel exported from it has them.
         self._tables = [*self._inference.tables, *(self._training.tables if self._training else ())]
         # A cache of functions, out of reach of Keras' and TensorFlow's tracking of attributes.
@@ -259,13 +263,19 @@ class Backbone(keras.layers.Layer):
         }
         if training:  # a loss of the validation would jump with every stage that opens
             self._add_regularization(list(values.values()))
-        wholly_open = self._num_open == len(self._stage_indices) and self.trainable
-        runner = self._training if self._training and training and wholly_open else self._inference
+        runner = self._training if training and self._runs_training_graph else self._inference
         tensors, updates = runner.run(inputs, values)
         for parameter, variable in zip(self.program.parameters, self._parameters, strict=True):
             if parameter.placeholder in updates:
                 variable.assign(updates[parameter.placeholder])
         return tf.nest.map_structure(self._finish, tensors)
+
+    @property
+    def _runs_training_graph(self) -> bool:
+        """Statistics of the batch are for a wholly open backbone: they would change what closed stages compute."""
+        if self._training is None or not self.trainable:
+            return False
+        return self._num_open >= (1 if self._only_drops else len(self._stage_indices))
 
     def _finish(self, tensor: tf.Tensor) -> tf.Tensor:
         if not self._num_open:

@@ -69,7 +69,8 @@ def load_backbone(
             "keras:NAME", a file of weights as keras.applications has them (`…_notop.h5`, `….weights.h5`).
         training_mode: Bool. Whether the backbone runs the model's own training graph in `fit` while every stage is
             open: dropout, and BatchNorm on the batch's statistics, which update the moving ones. Small batches make
-            those noisy, so the default keeps BatchNorm in inference mode.
+            those noisy, so the default keeps BatchNorm in inference mode. A model without such statistics (a
+            transformer: only dropout) runs it as soon as a stage is open.
         arguments: Dict. What the model is called with besides its images and `training`, such as
             `{"batch_norm_momentum": 0.997}`; `tlkit backbones HANDLE` shows what there is. None takes its defaults.
         preprocessor: String. Of an encoder that takes numbers of tokens (TF-Hub's BERT family): handle or folder of

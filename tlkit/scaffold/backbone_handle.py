@@ -42,6 +42,9 @@ def locate_backbone(handle: str, data: str | None, project: Path) -> str:
     if "://" in handle:
         return handle
     if not (Path(handle) / "saved_model.pb").is_file():
+        inside = sorted(Path(handle).glob("*/saved_model.pb"))
+        if inside:
+            hint = f"Did you mean '{inside[0].parent.as_posix()}'? "
         raise UserError(
             f"The backbone '{handle}' is no folder with a SavedModel (no saved_model.pb in it). Expected such a "
             f"folder, or a handle such as 'tlkit:mini-image'. {hint}Run 'tlkit backbones' to see well-known ones."

@@ -16,7 +16,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tlkit.data import LabelledImage, to_original_pixels
 from tlkit.detection import count_mistakes, evaluate_boxes
@@ -137,7 +137,11 @@ def read_history(run: Path) -> dict[str, list[float]]:
 def print_table(evaluations: list[Evaluation]) -> None:
     """One row a run, and the gain where a pretrained and a random one can be compared."""
     table = Table(
-        "run", "weights", "judged on", "mAP50", "mAP", "AP50 by class", box=None, pad_edge=False, padding=(0, 2, 0, 0)
+        Column("run", no_wrap=True),
+        *("weights", "judged on", "mAP50", "mAP", "AP50 by class"),
+        box=None,
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
     scores: dict[str, dict[str, float]] = {}
     for evaluation in evaluations:

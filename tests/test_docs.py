@@ -18,6 +18,7 @@ from tlkit import addons
 ROOT = pathlib.Path(__file__).parents[1]
 MODULES = [m.name for m in pkgutil.walk_packages(tlkit.__path__, "tlkit.") if not m.name.endswith("__main__")]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
+SLOW = {"detection.md"}
 # Examples that need a package which is not published for every Python.
 NOT_HERE = set() if addons.is_offered() else {"tlkit.addons", "tensorflow_addons.md"}
 
@@ -115,7 +116,9 @@ def test_readme_code_runs(tmp_path, monkeypatch):
     assert [stage.is_open for stage in opened] == [False, False, False, True, True]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES]
+)
 def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
     """Its blocks one after the other, as somebody types them who reads it from top to bottom."""
     if page.name in NOT_HERE:

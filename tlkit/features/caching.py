@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -141,7 +142,10 @@ def _all_layers(model: keras.Model) -> list[keras.layers.Layer]:
 
 def _plain(value: Any, places: dict[str, str]) -> Any:
     if isinstance(value, dict):
-        return {places.get(str(k), str(k)): _plain(v, places) for k, v in value.items() if k not in _LEFT_OUT}
+        plain = {places.get(str(k), str(k)): _plain(v, places) for k, v in value.items() if k not in _LEFT_OUT}
+        if isinstance(value.get("name"), str) and value["name"] not in places:
+            plain["name"] = re.sub(r"_\d+$", "", value["name"])  # the input of a `Sequential` is not among its layers
+        return plain
     if isinstance(value, list | tuple):
         return [_plain(item, places) for item in value]
     if isinstance(value, str):

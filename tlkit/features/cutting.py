@@ -39,18 +39,17 @@ def cut_model(model: keras.Model, num_frozen: int) -> tuple[keras.Model, keras.M
     with model.distribute_strategy.scope():
         copy, features_in, features_out = _find_call(model, backbone)
         if num_frozen == len(backbone.stages):
-            prefix, tail = keras.Model(copy.input, features_out), _rest("tail", features_out, copy.output)
-        else:
-            first, second = backbone.split(num_frozen)
-            first.dtype_policy = "float32"  # inside the whole backbone this tensor is not rounded to 16 bits either
-            prefix = keras.Model(copy.input, first(features_in))
-            below = _rest("tail", features_in, copy.output)
-            tail = keras.models.clone_model(
-                below,
-                input_tensors=keras.Input(prefix.output.shape[1:], dtype=prefix.output.dtype),
-                clone_function=lambda layer: second if layer is backbone else layer,
-            )
-    _check_prefix(model, prefix)
+            prefix = _prefix(model, copy.input, features_out)
+            return prefix, _rest(features_out, copy.output)
+        below = _rest(features_in, copy.output)
+        first, second = backbone.split(num_frozen)
+        first.dtype_policy = "float32"  # inside the whole backbone this tensor is not rounded to 16 bits either
+        prefix = _prefix(model, copy.input, first(features_in))
+        tail = keras.models.clone_model(
+            below,
+            input_tensors=keras.Input(prefix.output.shape[1:], dtype=prefix.output.dtype),
+            clone_function=lambda layer: second if layer is backbone else layer,
+        )
     return prefix, tail
 
 
@@ -128,18 +127,20 @@ def _without_list(outputs: list[Any], structure: Any) -> Any:
     return structure if isinstance(structure, dict) or len(outputs) > 1 else outputs[0]
 
 
-def _rest(name: str, tensor: Any, outputs: Any) -> keras.Model:
+def _rest(tensor: Any, outputs: Any) -> keras.Model:
     """The part of a graph from a tensor to its outputs."""
     try:
-        return keras.Model(tensor, outputs, name=name)
+        return keras.Model(tensor, outputs, name="tail")
     except ValueError as error:
         raise UserError(
-            f"cut_model: an output needs more than what comes out of the backbone ({error}). Expected everything to "
-            f"flow through it. Train it without features kept."
+            f"cut_model: the outputs do not follow from what comes out of the backbone alone, or are it ({error}). "
+            f"Expected layers after it, and everything to flow through it."
         ) from None
 
 
-def _check_prefix(model: keras.Model, prefix: keras.Model) -> None:
+def _prefix(model: keras.Model, inputs: Any, features: Any) -> keras.Model:
+    """The part of a graph up to a tensor, which must be the same for an example as long as its weights are."""
+    prefix = keras.Model(inputs, features, name="prefix")
     if prefix.trainable_weights:
         raise UserError(
             f"cut_model: before the backbone of '{model.name}', {len(prefix.trainable_weights)} weights train, the "
@@ -151,3 +152,4 @@ def _check_prefix(model: keras.Model, prefix: keras.Model) -> None:
             f"cut_model: what would be kept of an example has the shape {shape[1:]} and the type {dtype}. Expected "
             f"numbers of one size for all examples. Give the model's input a fixed size, or cut elsewhere."
         )
+    return prefix

@@ -107,11 +107,11 @@ def prune_features(
 
 
 def _delete(folder: pathlib.Path) -> None:
-    files = [file for file in folder.iterdir() if _OURS.fullmatch(file.name)]
-    # The description last: what is left of an interrupted deletion is still seen as a store.
-    for file in sorted(files, key=lambda file: file.name == DESCRIPTION):
-        file.unlink(missing_ok=True)
     try:
+        files = [file for file in folder.iterdir() if _OURS.fullmatch(file.name)]
+        # The description last: what is left of an interrupted deletion is still seen as a store.
+        for file in sorted(files, key=lambda file: file.name == DESCRIPTION):
+            file.unlink(missing_ok=True)
         folder.rmdir()
-    except OSError:  # it holds something that is not ours
+    except OSError:  # it holds something that is not ours, or another process was faster
         pass

@@ -3,7 +3,7 @@
     python benchmarks/text_finetuning.py DATA --backbone NAME=HANDLE --results FILE [--sets trec sst2 sms_spam]
         [--methods ...] [--seeds 3] [--first-seed 0] [--sequence-length 64]
         [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS] [--layer-decay 0.38] [--rate 1e-4] [--bfloat16]
-        [--table-only]
+        [--backbone-dropout] [--table-only]
 
 DATA is as `embedded_text.py` reads it; of `sms_spam`, which has no split, each seed has a cut of its own. "logistic
 regression" is a probe of the frozen features, as there. The other methods are rows of ULMFiT's ablation (Howard and
@@ -12,7 +12,8 @@ default schedule of `tlkit new text-classifier`, whose batch size, dropout and r
 its last step, on the test texts: no epoch is chosen. The four that are not the default have the best of RATES, found on
 SEARCH_TEXTS training texts of the data set and judged on as many others of them, or that of `--rate`. Every finished
 run is a line of FILE: the same command goes on after an interruption. `--bfloat16` lets TensorFlow multiply matrices in
-16 bits where the processor can. Seconds are the processor's, of all threads, for the training alone, what the first
+16 bits where the processor can; `--backbone-dropout` loads the backbone with its own dropout, as a project on a
+transformer does. Seconds are the processor's, of all threads, for the training alone, what the first
 step compiles included; set OMP_NUM_THREADS=1 and TF_NUM_INTRAOP_THREADS=1 where others use the machine.
 """
 
@@ -75,8 +76,10 @@ METHODS = {
 
 def build_model(arguments, num_classes):
     texts = keras.Input((), dtype="string")
-    length = {"sequence_length": arguments.sequence_length} if arguments.sequence_length else {}
-    backbone = tlkit.load_backbone(arguments.handle, name="backbone", **length)
+    options = {"sequence_length": arguments.sequence_length} if arguments.sequence_length else {}
+    if arguments.backbone_dropout:
+        options["training_mode"] = True
+    backbone = tlkit.load_backbone(arguments.handle, name="backbone", **options)
     head = [keras.layers.Dropout(DROPOUT), keras.layers.Dense(num_classes, activation="softmax")]
     return keras.Model(texts, keras.Sequential(head, name="head")(backbone(texts)))
 
@@ -149,7 +152,7 @@ class Runs:
         wanted = {"backbone": of.name, "data": data, "method": method, "rate": rate, "seed": seed}
         wanted |= {"length": of.sequence_length}
         if method != PROBE:
-            wanted |= {"schedule": of.schedule, "layer_decay": of.layer_decay}
+            wanted |= {"schedule": of.schedule, "layer_decay": of.layer_decay, "dropout": of.backbone_dropout}
         found = [run for run in self.finished if wanted.items() <= run.items()]
         if found:
             return found[0]
@@ -214,6 +217,7 @@ def main():
     parser.add_argument("--rate", type=float, help="of the methods that would look for one")
     parser.add_argument("--layer-decay", type=float, default=0.38)
     parser.add_argument("--bfloat16", action="store_true")
+    parser.add_argument("--backbone-dropout", action="store_true")
     parser.add_argument("--table-only", action="store_true", help="print what is finished and train nothing")
     arguments = parser.parse_args()
     arguments.name, _, arguments.handle = arguments.backbone.partition("=")

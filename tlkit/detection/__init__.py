@@ -15,6 +15,7 @@ from tlkit.detection.detection_head import DetectionHead
 from tlkit.detection.detector import build_detector, with_decoder
 from tlkit.detection.evaluate_boxes import evaluate_boxes
 from tlkit.detection.feature_pyramid import FeaturePyramid
+from tlkit.detection.keep_surest import keep_surest
 from tlkit.detection.locations import locations
 from tlkit.detection.losses import generalized_iou_loss, sigmoid_focal_loss
 from tlkit.detection.targets import assign_targets, detection_targets
@@ -36,6 +37,7 @@ __all__ = [
     "detection_targets",
     "evaluate_boxes",
     "generalized_iou_loss",
+    "keep_surest",
     "locations",
     "sigmoid_focal_loss",
     "warm_start_detector",

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tlkit.data import LabelledImage, to_original_pixels
-from tlkit.detection import count_mistakes, evaluate_boxes
+from tlkit.detection import count_mistakes, evaluate_boxes, keep_surest
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_boxes, plot_learning_curves, plot_precision_recall
 from tlkit.settings import load_config
@@ -69,12 +69,13 @@ def evaluate_run(run: Path) -> Evaluation:
 
     # The pictures are of the last part: the test images, where there are any.
     openings = [(epoch, number) for epoch, number in config.schedule.items() if number]
-    worst = most_mistakes(rows, found, config.shown_score)
+    shown = [keep_sure(each, config) for each in found]
+    worst = most_mistakes(rows, shown)
     figures = {
         "learning_curves": plot_learning_curves(read_history(run), openings),
         "precision_recall": plot_precision_recall(metrics[part]),
-        "examples": plot_some(rows, found, range(min(SHOWN, len(rows))), class_names, config.shown_score),
-        "worst": plot_some(rows, found, worst, class_names, config.shown_score),
+        "examples": plot_some(rows, shown, range(min(SHOWN, len(rows))), class_names),
+        "worst": plot_some(rows, shown, worst, class_names),
     }
     for name, figure in figures.items():
         figure.savefig(run / f"{name}.png", dpi=120)
@@ -105,24 +106,28 @@ def detections(model: keras.Model, images: np.ndarray, original_sizes: list[tupl
     ]
 
 
-def most_mistakes(rows: list[LabelledImage], found: list[dict], score: float) -> list[int]:
+def keep_sure(found: dict, config: Config, score: float | None = None) -> dict:
+    """What is worth showing of an image's detections: the surest of those that overlap, from a score on."""
+    score = config.shown_score if score is None else score
+    return keep_surest(found, score_threshold=score, iou_threshold=config.suppression_overlap)
+
+
+def most_mistakes(rows: list[LabelledImage], shown: list[dict]) -> list[int]:
     """The numbers of the images with the most missed and invented boxes, the worst first."""
-    mistakes = [count_mistakes(row, each, score_threshold=score) for row, each in zip(rows, found, strict=True)]
+    mistakes = [count_mistakes(row, each, score_threshold=0) for row, each in zip(rows, shown, strict=True)]
     order = np.argsort([-(each.missed + each.false) for each in mistakes], kind="stable")
     return order[:SHOWN].tolist()
 
 
-def plot_some(
-    rows: list[LabelledImage], found: list[dict], numbers: Iterable[int], class_names: list[str], score: float
-) -> Figure:
+def plot_some(rows: list[LabelledImage], shown: list[dict], numbers: Iterable[int], class_names: list[str]) -> Figure:
     """Some of the images, with true boxes on the left and found ones on the right."""
     chosen = [rows[number] for number in numbers]
     return plot_boxes(
         [np.asarray(ImageOps.exif_transpose(Image.open(row.path)).convert("RGB")) for row in chosen],
         chosen,
         class_names,
-        [found[number] for number in numbers],
-        score_threshold=score,
+        [shown[number] for number in numbers],
+        score_threshold=0,
         titles=[row.path.name for row in chosen],
     )
 

@@ -19,7 +19,7 @@ from tlkit.evaluation import draw_boxes
 from tlkit.settings import load_config
 
 from .config import PROJECT, Config
-from .evaluate import detections, find_run
+from .evaluate import detections, find_run, keep_sure
 from .model import load_class_names, load_detector
 
 BATCH_SIZE = 8
@@ -38,7 +38,7 @@ class Detections(NamedTuple):
 def predict_files(run: Path, paths: list[Path], score: float | None = None) -> list[Detections]:
     """What is found, with at least this score, in every file named and every image in the folders named."""
     model, class_names = load_detector(run), load_class_names(run)
-    score = load_config(Config, run / "config.json").shown_score if score is None else score
+    config = load_config(Config, run / "config.json")
     image_size = model.input_shape[1]
     found = {}
     files = [file for path in paths for file in list_images(Path(path))]
@@ -54,9 +54,9 @@ def predict_files(run: Path, paths: list[Path], score: float | None = None) -> l
             sizes.append(size)
             readable.append(file)
         for file, each in zip(readable, detections(model, np.stack(images), sizes) if images else [], strict=True):
-            sure = each["scores"] >= score
-            names = [class_names[label] for label in each["labels"][sure]]
-            found[file] = Detections(file, each["boxes"][sure], each["scores"][sure], names)
+            sure = keep_sure(each, config, score)
+            names = [class_names[label] for label in sure["labels"]]
+            found[file] = Detections(file, sure["boxes"], sure["scores"], names)
     return [found[file] for file in files]
 
 

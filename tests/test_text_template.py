@@ -57,6 +57,7 @@ def test_a_transformer_trains_for_fewer_epochs(backbone, schedule, tmp_path):
     config = (project / "flowers/config.py").read_text(encoding="utf-8")
     for name, value in zip(("head_epochs", "stages_to_open", "epochs_per_stage", "epochs"), schedule, strict=True):
         assert f"    {name}: int = {value}\n" in config
+    assert f"    backbone_dropout: bool = {schedule[0] == 2}\n" in config
 
 
 def test_a_target_may_be_a_table(tmp_path):

@@ -2,8 +2,8 @@
 
     python benchmarks/text_finetuning.py DATA --backbone NAME=HANDLE --results FILE [--sets trec sst2 sms_spam]
         [--methods ...] [--seeds 3] [--first-seed 0] [--sequence-length 64]
-        [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS] [--layer-decay 0.38] [--rate 1e-4] [--bfloat16]
-        [--backbone-dropout] [--table-only]
+        [--schedule HEAD_EPOCHS STAGES EPOCHS_PER_STAGE EPOCHS] [--layer-decay 0.38] [--rate 1e-4]
+        [--default-rate 3e-3] [--stages 3] [--backbone-dropout] [--bfloat16] [--table-only]
 
 DATA is as `embedded_text.py` reads it; of `sms_spam`, which has no split, each seed has a cut of its own. "logistic
 regression" is a probe of the frozen features, as there. The other methods are rows of ULMFiT's ablation (Howard and
@@ -13,8 +13,8 @@ its last step, on the test texts: no epoch is chosen. The four that are not the 
 SEARCH_TEXTS training texts of the data set and judged on as many others of them, or that of `--rate`. Every finished
 run is a line of FILE: the same command goes on after an interruption. `--bfloat16` lets TensorFlow multiply matrices in
 16 bits where the processor can; `--backbone-dropout` loads the backbone with its own dropout, as a project on a
-transformer does. Seconds are the processor's, of all threads, for the training alone, what the first
-step compiles included; set OMP_NUM_THREADS=1 and TF_NUM_INTRAOP_THREADS=1 where others use the machine.
+transformer does. Seconds are the processor's, of all threads, for the training alone, what the first step compiles
+included; set OMP_NUM_THREADS=1 and TF_NUM_INTRAOP_THREADS=1 where others use the machine.
 """
 
 import argparse
@@ -37,7 +37,7 @@ import tlkit
 from tlkit.callbacks import ProgressiveUnfreezing
 from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, prepare_unfreezing
 
-BATCH_SIZE, DROPOUT, RATE = 32, 0.1, 3e-3  # the template's
+BATCH_SIZE, DROPOUT = 32, 0.1  # the template's
 RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 SEARCH_TEXTS, SEARCH_SEED = 1000, 1000
 
@@ -51,14 +51,12 @@ class Method:
         opens: When the backbone trains: "never", "at once" or "gradually".
         layer_wise: Whether rates fall toward the input.
         slanted: Whether the rate rises and falls as a slanted triangle.
-        rate: None looks for the best.
     """
 
     name: str
     opens: str
     layer_wise: bool = False
     slanted: bool = False
-    rate: float | None = None
 
 
 PROBE = "logistic regression"
@@ -69,7 +67,7 @@ METHODS = {
         Method("everything at once", "at once"),
         Method("+ layer-wise rates", "at once", layer_wise=True),
         Method("+ gradually", "gradually", layer_wise=True),
-        Method("+ slanted triangular", "gradually", layer_wise=True, slanted=True, rate=RATE),
+        Method("+ slanted triangular", "gradually", layer_wise=True, slanted=True),
     )
 }
 
@@ -79,6 +77,8 @@ def build_model(arguments, num_classes):
     options = {"sequence_length": arguments.sequence_length} if arguments.sequence_length else {}
     if arguments.backbone_dropout:
         options["training_mode"] = True
+    if arguments.stages:
+        options["stages"] = arguments.stages
     backbone = tlkit.load_backbone(arguments.handle, name="backbone", **options)
     head = [keras.layers.Dropout(DROPOUT), keras.layers.Dense(num_classes, activation="softmax")]
     return keras.Model(texts, keras.Sequential(head, name="head")(backbone(texts)))
@@ -153,7 +153,8 @@ class Runs:
         wanted |= {"length": of.sequence_length}
         if method != PROBE:
             wanted |= {"schedule": of.schedule, "layer_decay": of.layer_decay, "dropout": of.backbone_dropout}
-        found = [run for run in self.finished if wanted.items() <= run.items()]
+            wanted |= {"stages": of.stages}
+        found = [run for run in self.finished if all(run.get(name) == value for name, value in wanted.items())]
         if found:
             return found[0]
         texts = read_data(of.data, data, seed)
@@ -168,11 +169,12 @@ class Runs:
         return self.finished[-1]
 
     def best_rate(self, method, data):
-        """The method's own, or the most accurate of RATES, begun in the middle and followed uphill."""
-        if method == PROBE or METHODS[method].rate:
-            return None if method == PROBE else METHODS[method].rate
-        if self.arguments.rate:
-            return self.arguments.rate
+        """What was given, or the most accurate of RATES, begun in the middle and followed uphill."""
+        if method == PROBE:
+            return None
+        given = self.arguments.default_rate if METHODS[method].slanted else self.arguments.rate
+        if given:
+            return given
 
         def judged(place):
             return self.run(method, RATES[place], data, SEARCH_SEED)["accuracy"]
@@ -215,6 +217,8 @@ def main():
     parser.add_argument("--sequence-length", type=int, help="tokens after which texts are cut")
     parser.add_argument("--schedule", type=int, nargs=4, default=[10, 2, 2, 20])
     parser.add_argument("--rate", type=float, help="of the methods that would look for one")
+    parser.add_argument("--default-rate", type=float, default=3e-3, help="of the default schedule")
+    parser.add_argument("--stages", type=int, help="of the backbone; its own where this is not given")
     parser.add_argument("--layer-decay", type=float, default=0.38)
     parser.add_argument("--bfloat16", action="store_true")
     parser.add_argument("--backbone-dropout", action="store_true")

@@ -47,8 +47,8 @@ def test_answers_name_the_columns(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("backbone", "schedule"), [
     ("tlkit:mini-text", (10, 2, 2, 20)),
-    ("kerashub:bert_tiny_en_uncased", (2, 4, 1, 8)),
-    ("https://tfhub.dev/tensorflow/bert_en_uncased_L-12_H-768_A-12/4", (2, 4, 1, 8)),
+    ("kerashub:bert_tiny_en_uncased", (1, 3, 1, 6)),
+    ("https://tfhub.dev/tensorflow/bert_en_uncased_L-12_H-768_A-12/4", (1, 3, 1, 6)),
     ("https://tfhub.dev/google/nnlm-en-dim50/2", (10, 2, 2, 20)),
 ])  # fmt: skip
 def test_a_transformer_trains_for_fewer_epochs(backbone, schedule, tmp_path):
@@ -57,7 +57,8 @@ def test_a_transformer_trains_for_fewer_epochs(backbone, schedule, tmp_path):
     config = (project / "flowers/config.py").read_text(encoding="utf-8")
     for name, value in zip(("head_epochs", "stages_to_open", "epochs_per_stage", "epochs"), schedule, strict=True):
         assert f"    {name}: int = {value}\n" in config
-    assert f"    backbone_dropout: bool = {schedule[0] == 2}\n" in config
+    assert f"    backbone_dropout: bool = {schedule[0] == 1}\n" in config
+    assert f"    stages: int = {3 if schedule[0] == 1 else 0}\n" in config
 
 
 def test_a_target_may_be_a_table(tmp_path):

@@ -81,6 +81,7 @@ def build_model(config: Config, num_classes: int) -> keras.Model:
         preprocessor=find_backbone(config.preprocessor) or None,
         sequence_length=config.sequence_length or None,
         weights=config.weights,
+        stages=config.stages or None,
         training_mode=config.backbone_dropout,
         name="backbone",
     )

@@ -128,11 +128,11 @@ def test_a_full_disk_leaves_what_is_complete(tmp_path, monkeypatch):
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(tlkit.UserError, match="cannot be written to .* set TLKIT_CACHE_DIR"):
-        make(tmp_path / "file" / "store")
+        make(tmp_path / "file" / "features" / "key")
 
 
 def test_other_features_in_the_folder_are_an_error(tmp_path):
-    make(tmp_path)
+    fill(make(tmp_path))
     with pytest.raises(tlkit.UserError, match="holds other features. Expected .*'rows': 11"):
         FeatureStore(tmp_path, num_rows=11, row_shape=(3,), precision="float32")
     with pytest.raises(tlkit.UserError, match="Expected one of 'float16', 'bfloat16', 'float32'. Received: .*'int8'"):

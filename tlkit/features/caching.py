@@ -69,6 +69,7 @@ def cache_features(
             finite, or the disk is full.
 
     Example:
+        >>> from tlkit.features import cache_features, cut_model
         >>> prefix, tail = cut_model(model, 5)
         >>> store = cache_features(prefix, train, 8, fingerprint="noise", folder="features")
         >>> store.read([0, 7]).shape

@@ -34,7 +34,7 @@ class FeatureStore:
     renamed, so that it is there whole or not at all, and two processes that write the same one do not harm each other.
 
     Args:
-        folder: Path. One for each store; made when there is none.
+        folder: Path. One for each store; made with the first shard.
         num_rows: Int. How many rows it holds when it is complete.
         row_shape: Tuple of ints, the shape of a row.
         precision: "float16", "bfloat16" or "float32": how numbers are kept.
@@ -72,7 +72,8 @@ class FeatureStore:
         self.shard_rows = max(1, min(_SHARD_ROWS, _SHARD_BYTES // max(self.row_bytes, 1)))
         self._paths: dict[int, pathlib.Path] = {}
         self._arrays: dict[int, np.ndarray] = {}
-        self._describe(dict(made_of or {}))
+        self.made_of = dict(made_of or {})
+        self._look_at_folder()
 
     @property
     def num_shards(self) -> int:
@@ -116,6 +117,7 @@ class FeatureStore:
         path = self.folder / f"{shard:05d}-{zlib.crc32(stored.data):08x}.npy"
         temporary = self.folder / f".{shard:05d}-{uuid.uuid4().hex}.tmp"
         try:
+            self._describe()
             with temporary.open("wb") as file:
                 np.save(file, stored)
                 file.flush()
@@ -195,36 +197,44 @@ class FeatureStore:
                 f"to keep features in. Give another `folder`, or set TLKIT_CACHE_DIR."
             )
         missing = sum(len(self.rows_of(shard)) for shard in range(self.num_shards) if shard not in self._paths)
-        free = shutil.disk_usage(self.folder).free
+        free = shutil.disk_usage(self.folder.parent).free
         return UserError(
             f"FeatureStore: the disk of '{self.folder}' is full. Expected room for {size(missing * self.row_bytes)} "
             f"more; {size(free)} are free. What is complete is kept: make room and start again, or set "
             f"TLKIT_CACHE_DIR to a folder on another disk."
         )
 
-    def _describe(self, made_of: dict[str, Any]) -> None:
-        kept = {"rows": self.num_rows, "row_shape": list(self.row_shape), "precision": self.precision}
+    def _look_at_folder(self) -> None:
+        """Make the folder above, and see whether this one holds what is expected; it comes with the first shard."""
         path = self.folder / DESCRIPTION
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if path.is_file():
-                os.utime(path)  # when it was last used
-                there = json.loads(path.read_text(encoding="utf-8"))
-            else:
-                there = kept
-                temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
-                text = json.dumps({**kept, "made_of": made_of}, indent=2, ensure_ascii=False, default=repr)
-                temporary.write_text(text, encoding="utf-8")
-                os.replace(temporary, path)
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            if not path.is_file():
+                return
+            os.utime(path)  # when it was last used
+            there = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise self._no_room(error) from None
         except ValueError:
             there = {}
+        kept = self._kept
         if any(there.get(name) != value for name, value in kept.items()):
             raise UserError(
                 f"FeatureStore: '{self.folder}' holds other features. Expected {kept}. Received: "
                 f"{ {name: there.get(name) for name in kept} }. Give another folder, or delete this one."
             )
+
+    @property
+    def _kept(self) -> dict[str, Any]:
+        return {"rows": self.num_rows, "row_shape": list(self.row_shape), "precision": self.precision}
+
+    def _describe(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        if not (self.folder / DESCRIPTION).is_file():
+            text = json.dumps({**self._kept, "made_of": self.made_of}, indent=2, ensure_ascii=False, default=repr)
+            temporary = self.folder / f".{uuid.uuid4().hex}.tmp"
+            temporary.write_text(text, encoding="utf-8")
+            os.replace(temporary, self.folder / DESCRIPTION)
 
 
 def check_precision(caller: str, precision: str) -> None:
@@ -242,7 +252,7 @@ def size(num_bytes: float) -> str:
     Example:
         >>> from tlkit.features.feature_store import size
         >>> size(2_560), size(3.1e9)
-        ('2.6 kB', '3.1 GB')
+        ('2.56 kB', '3.1 GB')
     """
     for unit in ("B", "kB", "MB"):
         if num_bytes < 999.5:

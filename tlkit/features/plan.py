@@ -85,17 +85,17 @@ class Plan:
 
     def sentence(self, where: str) -> str:
         """What is done and why; `where` is where the model is cut, such as "stage 'stride_32'"."""
-        epochs = f"{self.epochs} epoch{'' if self.epochs == 1 else 's'}"
+        epochs, train = ("1 epoch", "trains") if self.epochs == 1 else (f"{self.epochs} epochs", "train")
         if self.rows_missing == 0:
-            return f"the features after {where} are on disk already; {epochs} train on them."
+            return f"the features after {where} are on disk already; {epochs} {train} on them."
         if self.disk > self.budget:
             return (
-                f"{epochs} train end to end: the features after {where} would take {size(self.disk)}, more than the "
+                f"{epochs} {train} end to end: the features after {where} would take {size(self.disk)}, more than the "
                 f"{size(self.budget)} of `budget`."
             )
         if not self.needs_measuring:
             return (
-                f"{epochs} train{'s' if self.epochs == 1 else ''} end to end: the frozen part would run over "
+                f"{epochs} {train} end to end: the frozen part would run over "
                 f"{self.rows_missing:,} rows to keep their features, and no more than that without."
             )
         costs = (
@@ -103,7 +103,7 @@ class Plan:
         )
         if self.keeps:
             return f"features after {where} are kept: about {costs}."
-        return f"{epochs} train end to end: features after {where} would cost {costs}, and reading them."
+        return f"{epochs} {train} end to end: features after {where} would cost {costs}, and reading them."
 
 
 def measured(plan: Plan, prefix: keras.Model, batches: Iterable[Any], store: FeatureStore, training: bool) -> Plan:
@@ -129,7 +129,7 @@ def measured(plan: Plan, prefix: keras.Model, batches: Iterable[Any], store: Fea
         begun = time.perf_counter()
         features = run(batch[0]).numpy()
         seconds, rows = time.perf_counter() - begun, len(features)
-    read = _seconds_to_read(features.astype(store.dtype), store.folder) / len(features)
+    read = _seconds_to_read(features.astype(store.dtype), store.folder.parent) / len(features)
     return dataclasses.replace(plan, prefix_seconds=seconds / rows, read_seconds=read)
 
 

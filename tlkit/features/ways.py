@@ -172,7 +172,7 @@ class _Stores:
             rows_an_epoch=sum(rows.num_rows for rows in self.data if rows),
             rows_missing=sum(len(store.rows_of(shard)) for store in self.all for shard in store.missing()),
             row_bytes=self.all[0].row_bytes,
-            budget=default_budget(self.all[0].folder) if budget is None else budget,
+            budget=default_budget(self.all[0].folder.parent) if budget is None else budget,
             devices=devices,
         )
 

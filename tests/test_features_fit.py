@@ -47,7 +47,16 @@ def epoch_of(data):
 
 
 def build(
-    image_model, optimizer=None, *, dropout=0.5, augment=False, strategy=None, layerwise=False, prepare=True, **options
+    image_model,
+    optimizer=None,
+    *,
+    dropout=0.5,
+    augment=False,
+    hidden=False,
+    strategy=None,
+    layerwise=False,
+    prepare=True,
+    **options,
 ):
     with (strategy or tf.distribute.get_strategy()).scope():
         keras.utils.set_random_seed(3)
@@ -55,6 +64,8 @@ def build(
         if augment:
             x = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomTranslation(0.2, 0.2)])(x)
         x = tlkit.load_backbone(str(image_model))(x)
+        if hidden:
+            x = keras.layers.Dense(8, activation="tanh", name="hidden")(x)
         x = keras.layers.Dropout(dropout)(x)
         outputs = keras.layers.Dense(2, activation="softmax", dtype="float32", name="head")(x)
         model = keras.Model(inputs, outputs)
@@ -287,7 +298,8 @@ def test_sample_weights_and_moving_averages(image_model, data, tmp_path, no_meas
     assert_same(*models, 1e-5)
 
 
-def test_class_weights(image_model, data, tmp_path, no_measuring):
+def test_class_weights_in_mixed_precision(image_model, data, tmp_path, no_measuring):
+    keras.mixed_precision.set_global_policy("mixed_float16")
     models = [build(image_model) for _ in range(2)]
     options = {"num_epochs": 2, "class_weight": {0: 0.2, 1: 3.0}}
     fit_plainly(models[0], data, **options)
@@ -301,6 +313,16 @@ def test_a_stage_opens_when_a_metric_stands_still(image_model, data, tmp_path, n
     opener = ProgressiveUnfreezing(monitor="val_accuracy", min_delta=1.0, patience=1, verbose=0)
     fit_on_kept(model, data, tmp_path, opener=opener, num_epochs=4)
     assert opener.openings == [(2, 1)]
+
+
+def test_layers_behind_the_cut_open_too(image_model, data, tmp_path, no_measuring):
+    """The tail is traced again, or they would silently stay as they are."""
+    model = build(image_model, hidden=True, prepare=False)
+    opener = ProgressiveUnfreezing(groups=[["hidden"]], schedule={0: 0, 2: 1}, verbose=0)
+    prepare_unfreezing(model, [["hidden"]])
+    fit_on_kept(model, data, tmp_path, opener=opener, num_epochs=4)
+    assert opener.movements[-1][1]["hidden"] > 0
+    assert len(list_features(tmp_path)) == 2  # the same features as before
 
 
 def test_a_callback_ends_the_training_in_the_middle_of_an_epoch(image_model, data, tmp_path, no_measuring):
@@ -321,7 +343,8 @@ def test_texts(tmp_path, no_measuring, capsys):
     inputs = keras.Input((), dtype="string")
     model = keras.Model(inputs, keras.layers.Dense(2)(tlkit.load_backbone("tlkit:mini-text")(inputs)))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    history = fit_on_features(model, train, epochs=3, seed=0, fingerprint="texts", folder=tmp_path, verbose=2)
+    options = {"precision": "bfloat16", "verbose": 2}
+    history = fit_on_features(model, train, epochs=3, seed=0, fingerprint="texts", folder=tmp_path, **options)
     assert "are kept" in capsys.readouterr().out
     assert history.history["loss"][-1] < history.history["loss"][0]
 
@@ -334,7 +357,7 @@ def test_what_cannot_be_cut_trains_end_to_end(image_model, data, plain, tmp_path
     model = build(image_model, metrics=[untellable])
     history = fit_on_kept(model, data, tmp_path, num_epochs=2, verbose=2)
     said = capsys.readouterr().out
-    assert "Features, epoch 1: it trains end to end, since nothing can be kept: fit_on_features: the losses or" in said
+    assert "Features, epoch 1: it trains end to end, since nothing can be kept: fit_on_features: the metrics" in said
     np.testing.assert_allclose(history.history["loss"], plain[1].history["loss"][:2], atol=1e-5)
 
 

@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -107,6 +109,30 @@ def test_two_writers_do_not_harm_each_other(tmp_path):
     store = make(tmp_path)
     assert store.missing() == []
     np.testing.assert_allclose(store.read(range(10)), VALUES, rtol=1e-6, atol=1e-6)
+
+
+def test_two_processes_write_one_store(tmp_path):
+    lines = [
+        "import sys, numpy as np; from tlkit.features import FeatureStore",
+        "store = FeatureStore(sys.argv[1], num_rows=3000, row_shape=(50,), precision='float32')",
+        "print('ready', flush=True); input()",
+        "for s in range(3): store.write(s, np.full((len(store.rows_of(s)), 50), s, 'float32'))",
+        "assert 'tensorflow' not in sys.modules",
+    ]
+    command = [sys.executable, "-c", "\n".join(lines), str(tmp_path / "store")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:  # both at once
+        process.stdin.write("\n")
+        process.stdin.flush()
+    assert [process.communicate()[1] or process.wait() for process in processes] == [0, 0]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tlkit.features.feature_store._SHARD_ROWS", 1024)
+        store = FeatureStore(tmp_path / "store", num_rows=3000, row_shape=(50,), precision="float32")
+        assert store.missing() == []
+        assert store.read([0, 1023, 1024, 2999])[:, 7].tolist() == [0, 0, 1, 2]
 
 
 def test_a_full_disk_leaves_what_is_complete(tmp_path, monkeypatch):

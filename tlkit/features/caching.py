@@ -9,7 +9,7 @@ import json
 import os
 import pathlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -198,10 +198,19 @@ def fill_store(
         )
 
 
-def runner_of(prefix: keras.Model, *, training: bool) -> Any:
-    """The model as one TensorFlow function from a batch to its features."""
+def runner_of(prefix: keras.Model, *, training: bool) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The model as a TensorFlow function from a batch of any number of rows to its features."""
     # Said, not left out: an augmentation of Keras that is not told draws.
-    return tf.function(lambda x: prefix(x, training=training), reduce_retracing=True)
+    function = tf.function(lambda x: prefix(x, training=training))
+    traced: dict[tf.TensorSpec, Any] = {}
+
+    def run(x: tf.Tensor) -> tf.Tensor:
+        spec = tf.TensorSpec((None, *x.shape[1:]), x.dtype)
+        if spec not in traced:
+            traced[spec] = function.get_concrete_function(spec)
+        return traced[spec](x)
+
+    return run
 
 
 def seeds_of(prefix: keras.Model) -> list[keras.Variable]:

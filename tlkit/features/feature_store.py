@@ -100,10 +100,11 @@ class FeatureStore:
             number = path.name.partition("-")[0]
             if number.isdecimal():
                 found.setdefault(int(number), []).append(path)
-        self._paths = {}
+        known, self._paths = self._paths, {}
         for shard in range(self.num_shards):
             for path in found.get(shard, []):
-                if shard not in self._paths and self._is_sound(shard, path):
+                # What this object has looked at or written is not read again.
+                if shard not in self._paths and (path == known.get(shard) or self._is_sound(shard, path)):
                     self._paths[shard] = path
         return [shard for shard in range(self.num_shards) if shard not in self._paths]
 
@@ -125,7 +126,7 @@ class FeatureStore:
             os.replace(temporary, path)
         except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise self._no_room(error) from None
+            raise self.no_room(error) from None
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -190,7 +191,8 @@ class FeatureStore:
             except OSError:  # another process was faster
                 pass
 
-    def _no_room(self, error: OSError) -> UserError:
+    def no_room(self, error: OSError) -> UserError:
+        """What to say of a disk that took no more."""
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             return UserError(
                 f"FeatureStore: '{self.folder}' cannot be written to ({error.strerror or error}). Expected a folder "
@@ -214,7 +216,7 @@ class FeatureStore:
             os.utime(path)  # when it was last used
             there = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise self._no_room(error) from None
+            raise self.no_room(error) from None
         except ValueError:
             there = {}
         kept = self._kept

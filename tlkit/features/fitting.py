@@ -15,7 +15,7 @@ from tlkit.features.cutting import the_backbone
 from tlkit.features.feature_store import check_precision
 from tlkit.features.plan import epochs_of_this_cut
 from tlkit.features.rows import Rows
-from tlkit.features.ways import Settings, Way, choose_way, num_open
+from tlkit.features.ways import Settings, Way, choose_way, training_weights
 
 
 def fit_on_features(
@@ -102,7 +102,7 @@ def fit_on_features(
     with _averages_at_the_end(model.optimizer), model.distribute_strategy.scope():
         for epoch in range(initial_epoch, epochs):
             callback_list.on_epoch_begin(epoch)
-            if way is None or way.num_open != num_open(model):
+            if way is None or way.weights != training_weights(model):
                 planned = epochs_of_this_cut(callbacks, epoch, epochs)
                 way = choose_way(model, rows, validation_rows, range(epoch, epoch + planned), settings)
                 _restart_bar(callback_list, epoch)

@@ -116,20 +116,18 @@ def measured(plan: Plan, prefix: keras.Model, batches: Iterable[Any], store: Fea
         return plan
     run = runner_of(prefix, training=training)
     seconds, rows, begun = 0.0, 0, None
-    for batch in batches:
+    for x, *_ in batches:
         if begun is None:
-            run(batch[0]).numpy()  # traced, and the first batch read: neither is paid for again
+            run(x[:1])  # to trace it: that is paid for either way
             begun = time.perf_counter()
-            continue
-        features = run(batch[0]).numpy()
+        features = run(x).numpy()
         seconds, rows = time.perf_counter() - begun, rows + len(features)
         if seconds >= _MEASURED or rows >= _MOST_BATCHES * len(features):
             break
-    if not rows:  # one batch: run it again
-        begun = time.perf_counter()
-        features = run(batch[0]).numpy()
-        seconds, rows = time.perf_counter() - begun, len(features)
-    read = _seconds_to_read(features.astype(store.dtype), store.folder.parent) / len(features)
+    try:
+        read = _seconds_to_read(features.astype(store.dtype), store.folder.parent) / len(features)
+    except OSError as error:
+        raise store.no_room(error) from None
     return dataclasses.replace(plan, prefix_seconds=seconds / rows, read_seconds=read)
 
 

@@ -39,24 +39,24 @@ class Settings:
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """How the epochs train while the same stages are open.
+    """How the epochs train while the same weights do.
 
     Attributes:
-        num_open: How many stages these are.
+        weights: Which weights these are, as `training_weights` tells them.
         trained: The model, or its tail.
         train: Function of the number of an epoch to its batches.
         validation: Batches to judge on, or None.
     """
 
-    num_open: int
+    weights: frozenset[int]
     trained: keras.Model
     train: Callable[[int], tf.data.Dataset]
     validation: tf.data.Dataset | None
 
 
-def num_open(model: keras.Model) -> int:
-    """How many stages of the model's backbone train."""
-    return sum(stage.is_open for stage in the_backbone(model).stages)
+def training_weights(model: keras.Model) -> frozenset[int]:
+    """Which weights train now; with others, what was cut and traced holds no more."""
+    return frozenset(id(weight) for weight in model.trainable_weights)
 
 
 def choose_way(model: keras.Model, rows: Rows, validation: Rows | None, epochs: range, settings: Settings) -> Way:
@@ -91,12 +91,12 @@ def choose_way(model: keras.Model, rows: Rows, validation: Rows | None, epochs: 
         return rows.features(stores.train[epoch % stores.copies], _order(rows, settings.seed, epoch), dtype)
 
     kept = None if validation is None else validation.features(stores.validation, validation.in_order(), dtype)
-    return Way(num_open(model), tail, train, kept)
+    return Way(training_weights(model), tail, train, kept)
 
 
 def num_frozen(model: keras.Model) -> int:
     """How many stages of the model's backbone do not train."""
-    return len(the_backbone(model).stages) - num_open(model)
+    return sum(not stage.is_open for stage in the_backbone(model).stages)
 
 
 def _order(rows: Rows, seed: int, epoch: int) -> tf.Tensor:
@@ -109,7 +109,7 @@ def _end_to_end(model: keras.Model, rows: Rows, validation: Rows | None, setting
             return settings.train_epoch(order_seed(settings.seed, epoch))
         return rows.inputs(_order(rows, settings.seed, epoch))
 
-    return Way(num_open(model), model, train, None if validation is None else validation.batches)
+    return Way(training_weights(model), model, train, None if validation is None else validation.batches)
 
 
 def _cut(model: keras.Model) -> tuple[keras.Model, keras.Model, str]:
@@ -199,14 +199,14 @@ class _Stores:
 def compile_like(model: keras.Model, tail: keras.Model) -> None:
     """Compile the tail as the model is, with the model's own optimizer."""
     try:
-        options = {k: v for k, v in model.get_compile_config().items() if k != "optimizer"}
+        options = {k: v for k, v in model.get_compile_config().items() if k not in ("optimizer", "loss")}
         options = keras.saving.deserialize_keras_object(options)
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"fit_on_features: the losses or metrics of '{model.name}' cannot be made again ({error}). Expected those "
+            f"fit_on_features: the metrics of '{model.name}' cannot be made again ({error}). Expected those "
             f"of Keras, or functions and classes registered with `keras.saving.register_keras_serializable`."
         ) from None
-    # What "auto" came to for the whole model; a loss may be the same object, since it has no state.
-    options |= {"jit_compile": model.jit_compile, "loss": model.loss}
+    # The same loss, which has no state; and what "auto" came to for the whole model.
+    options |= {"loss": model.loss, "jit_compile": model.jit_compile}
     with model.distribute_strategy.scope():
         tail.compile(optimizer=model.optimizer, **options)

@@ -94,6 +94,7 @@ def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(folder):
     assert all(sorted(order) == sorted(expected_levels(data.files.train)) for order in whole)
     assert orders(7, 2, 2) == whole[2:]
     assert orders(8, 0, 1) != whole[:1]
+    assert levels(data.train_in_order) == expected_levels(data.files.train)
 
 
 def test_fit(folder):

@@ -289,6 +289,7 @@ def test_the_order_of_an_epoch_is_a_function_of_seed_and_epoch(table):
     assert len({tuple(order) for order in whole}) == 4
     assert all(sorted(order) == sorted(data.rows.train.read()) for order in whole)
     assert orders(7, 2, 2) == whole[2:]
+    assert texts_of(data.train_in_order) == list(data.rows.train.read())
 
 
 def test_small_tables_fit_on_two_devices(table):

@@ -33,6 +33,7 @@ class ImageFolder(NamedTuple):
         class_names: Class names by number.
         files: The images of each part; those that did not decode are not among them.
         train_epoch: `[seed, epoch]` -> one epoch of the training images, for `epochs`.
+        train_in_order: The training images in the order of `files.train`, for `tlkit.features`.
     """
 
     train: tf.data.Dataset
@@ -41,6 +42,7 @@ class ImageFolder(NamedTuple):
     class_names: list[str]
     files: ImageSplits
     train_epoch: Callable[[tf.Tensor], tf.data.Dataset]
+    train_in_order: tf.data.Dataset
 
     @property
     def multi_label(self) -> bool:
@@ -107,6 +109,7 @@ def load_image_folder(
         files.class_names,
         files,
         train.epoch,
+        train.in_order(),
     )
 
 

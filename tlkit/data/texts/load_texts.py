@@ -27,6 +27,7 @@ class TextTable(NamedTuple):
         class_names: Class names by number.
         rows: The rows of each part; those that were left out are not among them.
         train_epoch: `[seed, epoch]` -> one epoch of the training texts, for `epochs`.
+        train_in_order: The training texts in the order of `rows.train`, for `tlkit.features`.
     """
 
     train: tf.data.Dataset
@@ -35,6 +36,7 @@ class TextTable(NamedTuple):
     class_names: list[str]
     rows: TextSplits
     train_epoch: Callable[[tf.Tensor], tf.data.Dataset]
+    train_in_order: tf.data.Dataset
 
 
 def load_texts(
@@ -88,6 +90,7 @@ def load_texts(
         rows.class_names,
         rows,
         train.epoch,
+        train.in_order(),
     )
 
 

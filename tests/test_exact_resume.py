@@ -572,3 +572,40 @@ def test_keras_forgets_what_was_best(tmp_path):
     found = callbacks(tmp_path / "left_alone", 2)
     build_and_fit()
     assert [found[1].best, found[2].best, found[3].best] == best and None not in best
+
+
+# Paused ---------------------------------------------------------------------------------------------
+
+
+def test_pauses_and_goes_on(tmp_path):
+    left_alone = build()
+    whole = fit(left_alone, tmp_path / "left_alone")
+    for pause_after in (3, 3):
+        history = fit(build(), tmp_path / "stopped", pause_after=pause_after)
+        assert history.epoch == list(range(pause_after))  # the second time, nothing was left to do
+        assert history.history == {name: values[:pause_after] for name, values in whole.history.items()}
+    model = build()
+    history = fit(model, tmp_path / "stopped")
+    assert everything(model) == everything(left_alone)
+    assert history.history == whole.history
+    assert (tmp_path / "stopped" / "log.csv").read_bytes() == (tmp_path / "left_alone" / "log.csv").read_bytes()
+
+
+def test_a_pause_does_not_undo_the_end_that_another_callback_wanted(tmp_path):
+    def train(pause_after):
+        resume = ExactResume(tmp_path / "state", pause_after=pause_after)
+        stopping = keras.callbacks.EarlyStopping("loss", patience=1, min_delta=1e3)  # after two epochs
+        history = build().fit(
+            *examples(), epochs=9, initial_epoch=resume.initial_epoch, shuffle=False, verbose=0,
+            callbacks=[stopping, resume],
+        )  # fmt: skip
+        return history.epoch, resume.initial_epoch
+
+    assert train(1) == ([0], 9)  # paused: nothing is left, this time
+    assert train(4) == ([0, 1], 9)  # ended
+    assert train(None) == ([0, 1], 9)
+
+
+def test_a_pause_is_a_number_of_epochs(tmp_path):
+    with pytest.raises(tlkit.UserError, match="`pause_after` is not usable. .* Received: pause_after=0"):
+        ExactResume(tmp_path, pause_after=0)

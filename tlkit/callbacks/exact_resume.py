@@ -44,10 +44,13 @@ class ExactResume(keras.callbacks.Callback):
         keep: Int, at least 1. How many states are kept; a damaged one falls back to the one before. Defaults to `2`.
         fingerprint: Dict or string that must be the same in every run, such as the config and the number of files.
             Model, losses, optimizer, steps an epoch and number of devices are compared without it.
+        pause_after: Int, at least 1. `fit` ends after so many epochs in all, as if it had been killed there: a later
+            `fit` with the same `epochs` goes on. Unlike fewer `epochs`, it leaves alone what is spread over them, such
+            as `AdaptationRamp`. `None` trains to the end.
 
     Attributes:
         initial_epoch: For `fit`: how many epochs are done, 0 in a new directory. When another callback ended the
-            training, the number of epochs that were planned.
+            training, or it was paused where it shall pause, the number of epochs that were planned: nothing is left.
 
     Raises:
         UserError: When the run differs from the saved one, saying in what; when `fit` does not start at
@@ -80,6 +83,7 @@ class ExactResume(keras.callbacks.Callback):
         save_freq: str | int = "epoch",
         keep: int = 2,
         fingerprint: Mapping[str, Any] | str | None = None,
+        pause_after: int | None = None,
     ):
         super().__init__()
         if save_freq != "epoch" and (not isinstance(save_freq, int) or isinstance(save_freq, bool) or save_freq < 1):
@@ -89,6 +93,11 @@ class ExactResume(keras.callbacks.Callback):
             )
         if not isinstance(keep, int) or keep < 1:
             raise UserError(f"ExactResume: `keep` is too small. Expected at least 1. Received: keep={keep!r}.")
+        if pause_after is not None and (not isinstance(pause_after, int) or pause_after < 1):
+            raise UserError(
+                f"ExactResume: `pause_after` is not usable. Expected a number of epochs from 1, or None. Received: "
+                f"pause_after={pause_after!r}."
+            )
         if not isinstance(fingerprint, Mapping | str | None):
             raise UserError(
                 f"ExactResume: `fingerprint` is of the wrong type. Expected a dict or a string. "
@@ -98,6 +107,7 @@ class ExactResume(keras.callbacks.Callback):
         self.save_freq = save_freq
         self.keep = keep
         self.fingerprint = fingerprint
+        self.pause_after = pause_after
         self._state: dict[str, Any] | None = None  # read from the directory, until `fit` has taken it over
         self._saved_until: int | None = None  # `initial_epoch` as of the state that lies in the directory
         self._termination = TerminationNotice(self._is_in_fit)
@@ -115,7 +125,7 @@ class ExactResume(keras.callbacks.Callback):
     def initial_epoch(self) -> int:
         if self._saved_until is None:
             state = self._read()
-            self._saved_until = 0 if state is None else state["initial_epoch"]
+            self._saved_until = 0 if state is None else self._until(state)
         return self._saved_until
 
     def clear(self) -> None:
@@ -172,9 +182,12 @@ class ExactResume(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._batches_unsaved += self._batches
-        is_last = self.model.stop_training or epoch + 1 >= self.params.get("epochs", 0)
+        pauses = self.pause_after is not None and epoch + 1 >= self.pause_after
+        is_last = pauses or self.model.stop_training or epoch + 1 >= self.params.get("epochs", 0)
         if is_last or self.save_freq == "epoch" or self._batches_unsaved >= self.save_freq:
             self._save(epoch, logs or {})
+        if pauses:  # not before the saving, which takes it for an end that is meant
+            self.model.stop_training = True
         self._stop_if_terminated()
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
@@ -188,6 +201,7 @@ class ExactResume(keras.callbacks.Callback):
         until = max(epoch + 1, self.params.get("epochs", 0)) if self.model.stop_training else epoch + 1
         state = {
             "initial_epoch": until,
+            "planned": self.params.get("epochs", 0),
             "description": self._description,
             RATE: number(self.model.optimizer.learning_rate),
             "training": capture_training(self.model),
@@ -209,7 +223,12 @@ class ExactResume(keras.callbacks.Callback):
                 f"ExactResume: the state of a callback cannot be written: {error}. Expected `get_state` to return "
                 f"dicts, lists and tuples of numbers, texts and NumPy arrays."
             ) from None
-        self._saved_until, self._batches_unsaved = until, 0
+        self._saved_until, self._batches_unsaved = self._until(state), 0
+
+    def _until(self, state: dict[str, Any]) -> int:
+        done = state["initial_epoch"]
+        paused = self.pause_after is not None and done >= self.pause_after
+        return max(done, state.get("planned", 0)) if paused else done
 
     def _read(self) -> dict[str, Any] | None:
         if self._state is None:
@@ -217,14 +236,15 @@ class ExactResume(keras.callbacks.Callback):
         return self._state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self._first_epoch = self._saved_until = state["initial_epoch"]
+        self._first_epoch, self._saved_until = state["initial_epoch"], self._until(state)
         restore_callbacks(self._others, state["callbacks"])
         build_optimizer(self.model)
         enter_swapped_weights(self._others)
         restore_training(self.model, state["training"])
         # The description of the first run is handed on: rates are compared with what the user wrote.
         self._description, self._history, self._state = state["description"], state["history"], None
-        print(f"ExactResume: {self._first_epoch} epochs are done; going on from '{self.directory}'.")
+        if self._saved_until == self._first_epoch:
+            print(f"ExactResume: {self._first_epoch} epochs are done; going on from '{self.directory}'.")
 
     def _history_with(self, epoch: int, logs: dict[str, Any]) -> dict[str, Any]:
         """The history after this epoch, which Keras' own callback writes down only after this one."""

@@ -15,7 +15,7 @@ import tlkit.runs
 from tlkit.errors import UserError
 
 # In a trial's folder, beside KerasTuner's trial.json and the folder `run`.
-SETTINGS, METRICS, FAILURE, RUNNING, RUN = "settings.json", "metrics.json", "failure.txt", "running.json", "run"
+SETTINGS, METRICS, FAILURE, BEGUN, RUN = "settings.json", "metrics.json", "failure.txt", "begun.json", "run"
 MODELS = ("*.keras", "*.h5")  # what of a trial's folder takes the space
 
 

@@ -8,6 +8,7 @@ numbers after a restart; grid search forgets where it was and ends.
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 
 from tlkit.errors import UserError
 from tlkit.tuning.files import FAILURE, METRICS, RUN, mend_json, read_json, remove_models, remove_state, write_json
+from tlkit.tuning.workers import REJOIN
 
 FACTOR = (
     3  # Hyperband: of so many trials one goes on, for so many times the epochs (Li et al. 2018, section 3.1: 3 or 4)
@@ -93,6 +95,10 @@ class _Kept:
         super().reload()
         # As they were begun, not as the disk lists them: sums in another order end in other numbers.
         self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order}
+        if REJOIN in os.environ:  # the chief died, its workers live: their trials are still theirs
+            self.ongoing_trials = {name: self.trials[id_] for name, id_ in known["ongoing_trials"].items()}
+            taken = [*known["ongoing_trials"].values()]
+            self._retry_queue = [trial_id for trial_id in self._retry_queue if trial_id not in taken]
         for trial_id in self.end_order:
             if self.trials[trial_id].status == "RUNNING":
                 self._finish(self.trials[trial_id])

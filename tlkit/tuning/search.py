@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import keras_tuner
+import tensorflow as tf
 
 from tlkit.errors import UserError
 from tlkit.tuning.files import claim_folder, is_disk_full, size_in_words
 from tlkit.tuning.oracles import make_oracle
+from tlkit.tuning.progress import Progress
 from tlkit.tuning.trial import Trial
 from tlkit.tuning.trial_runner import DiskFull, TrialRunner, full_disk
+from tlkit.tuning.workers import as_child, role, search_with_workers
 
 
 def tune(
@@ -30,6 +33,9 @@ def tune(
     algorithm: str = "random",
     max_epochs: int | None = None,
     keep_models: int = 3,
+    workers: int = 1,
+    listen: str | None = None,
+    chief: str | None = None,
     shared_settings: dict[str, Any] | None = None,
 ) -> list[Trial]:
     """Try settings, each with one call of `run`, and rank them.
@@ -44,6 +50,10 @@ def tune(
     Hyperband trains many a few epochs, and goes on with the best third of them for three times as many, again and
     again. `run` is then called as `run(settings, folder, epochs=n)`, to train up to epoch `n`; where a trial goes on,
     `folder` is a copy of what the earlier round left in its own. A round counts as a trial.
+
+    With several `workers` the command that was typed is run again by each of them, with KerasTuner's variables in its
+    environment; its `tune` with the same arguments then runs trials and ends the process. Nothing that comes before
+    `tune` may mind being run several times. What each says is in `folder / "workers"`.
 
     Args:
         run: Called with the settings of a trial and a folder of its own, which does not exist yet unless there is
@@ -60,6 +70,13 @@ def tune(
             setting fastest; of a `Float` without `step`, ten values).
         max_epochs: With "hyperband", and only then: the epochs of a whole training.
         keep_models: Of how many best trials the files `*.keras` and `*.h5` stay in their folders.
+        workers: How many processes run trials on this machine at once. Each has its share of the cores, or a graphics
+            card.
+        listen: "HOST:PORT" where other machines may ask for trials, such as "0.0.0.0:5000". There is no password: only
+            in a network that you trust. Defaults to none.
+        chief: "HOST:PORT" of a search that listens on another machine: this one only helps, and then ends the process.
+            `folder` must be the same folder, on a disk that both have; without it, each keeps the files of its own
+            trials, and Hyperband cannot go on.
         shared_settings: What all trials have in common, a dict that JSON can hold. It is kept with the search, and a
             later call with others is refused: their scores could not be compared.
 
@@ -79,7 +96,7 @@ def tune(
         trials[0].settings
     """
     folder = Path(folder).resolve()
-    direction = _check(num_trials, keep_models, objective, direction)
+    direction = _check(num_trials, keep_models, workers, objective, direction)
     oracle = make_oracle(
         algorithm,
         search_space,
@@ -93,15 +110,22 @@ def tune(
     description = {"objective": objective, "direction": direction, "seed": seed}
     if algorithm != "random":  # searches of before there were others name none
         description |= {"algorithm": algorithm, "max_epochs": max_epochs}
+    progress = Progress(folder, num_trials, objective, direction, workers)
     try:
         claim_folder(folder, (shared_settings or {}) | description)
+        if role() is not None:
+            with as_child(folder):
+                _search(TrialRunner(run, search_space, oracle))
+            raise SystemExit(0)
+        if chief or listen or workers > 1:
+            _search_with_others(progress, workers, listen, chief)
+            if chief:
+                print(f"The search has ended; its results are where {chief} is.")
+                raise SystemExit(0)
+            return _results(_open_search(run, search_space, oracle))
         runner = _open_search(run, search_space, oracle)
-        with warnings.catch_warnings():
-            # keras_tuner 1.4.8 calls threading.currentThread(), deprecated since Python 3.10.
-            warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras_tuner")
-            # It takes the best of a failed trial's numbers, of which there are none.
-            warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
-            runner.search(verbose=0)  # its own display clears the screen
+        with progress.shown():
+            _search(runner)
     except OSError as error:
         if not is_disk_full(error):
             raise
@@ -109,9 +133,9 @@ def tune(
     return _results(runner)
 
 
-def _check(num_trials: int, keep_models: int, objective: str, direction: str | None) -> str:
+def _check(num_trials: int, keep_models: int, workers: int, objective: str, direction: str | None) -> str:
     """Refuse what cannot be; returns the direction."""
-    for name, value, least in (("num_trials", num_trials, 1), ("keep_models", keep_models, 0)):
+    for name, value, least in (("num_trials", num_trials, 1), ("keep_models", keep_models, 0), ("workers", workers, 1)):
         if value < least:
             raise UserError(f"tune: `{name}` is {value}. Expected at least {least}.")
     if direction is None:
@@ -133,6 +157,24 @@ def _open_search(run, search_space, oracle: keras_tuner.Oracle) -> TrialRunner:
     if not runner.is_worker and oracle.end_order:
         print(f"Going on with the search in {oracle.folder}: {len(oracle.end_order)} trials are done.")
     return runner
+
+
+def _search(runner: TrialRunner) -> None:
+    with warnings.catch_warnings():
+        # keras_tuner 1.4.8 calls threading.currentThread(), deprecated since Python 3.10.
+        warnings.filterwarnings("ignore", category=DeprecationWarning, module="keras_tuner")
+        # It takes the best of a failed trial's numbers, of which there are none.
+        warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
+        runner.search(verbose=0)  # its own display clears the screen
+
+
+def _search_with_others(progress: Progress, workers: int, listen: str | None, chief: str | None) -> None:
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    progress.skip_known()
+    with progress.shown():
+        search_with_workers(
+            progress.folder, workers, listen=listen, chief=chief, num_gpus=num_gpus, watch=progress.print_news
+        )
 
 
 def _results(runner: TrialRunner) -> list[Trial]:

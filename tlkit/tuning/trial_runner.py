@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +12,7 @@ import keras
 import keras_tuner
 
 from tlkit.errors import UserError
-from tlkit.tuning.files import FAILURE, METRICS, RUN, RUNNING, begin_run, is_disk_full, read_json, write_json
+from tlkit.tuning.files import BEGUN, FAILURE, METRICS, RUN, begin_run, is_disk_full, read_json, write_json
 from tlkit.tuning.trial import Trial, rank, read_trial, short
 
 # When the first trials all fail, it is a mistake in `run` or in the settings that trials share, not bad luck.
@@ -99,10 +98,9 @@ class TrialRunner(keras_tuner.engine.base_tuner.BaseTuner):
 
     def _note_beginning(self, folder: Path) -> dict[str, Any]:
         """Who runs the trial since when, for those who watch, and how often it has taken its process along."""
-        file = folder.with_name(RUNNING)
-        known = read_json(file) or {"deaths": 0}
-        begun = {**known, "worker": self.tuner_id, "process": os.getpid(), "since": time.time()}
-        write_json(file, begun)
+        deaths = (read_json(folder.with_name(BEGUN)) or {"deaths": 0})["deaths"]
+        begun = {"worker": self.tuner_id, "since": time.time(), "deaths": deaths}
+        write_json(folder.with_name(BEGUN), begun)
         return begun
 
     def on_trial_end(self, trial) -> None:
@@ -111,7 +109,9 @@ class TrialRunner(keras_tuner.engine.base_tuner.BaseTuner):
         if failure.exists():
             trial.status, trial.message = "FAILED", failure.read_text(encoding="utf-8")
         super().on_trial_end(trial)
-        (folder / RUNNING).unlink(missing_ok=True)
+        begun = read_json(folder / BEGUN)
+        if begun is not None and "seconds" not in begun:
+            write_json(folder / BEGUN, {**begun, "seconds": time.time() - begun["since"]})
         if failure.exists() and not any(self.folder.glob(f"trial_*/{METRICS}")):
             failed = len([*self.folder.glob(f"trial_*/{FAILURE}")])
             if failed == FAILURES_AT_THE_START:

@@ -55,11 +55,14 @@ class TrainConfig(Config):
     find_learning_rate: bool = False
 
 
-def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callback] = ()) -> dict[str, list[float]]:
+def train(
+    config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callback] = (), pause_after: int | None = None
+) -> dict[str, list[float]]:
     """Train into the folder `run`; the model of the best epoch is in `run / "model.keras"` at any time.
 
     A training that was interrupted there goes on after its last whole epoch, and ends as if it had not been.
     `callbacks` are called before those of the recipe; with adaptation, they take the place of its label-free scores.
+    After `pause_after` epochs it ends early, and keeps what a later call in the same folder goes on from.
     """
     # The run's folder is made after data and model: a mistake in them shall not leave an empty one behind.
     data = load_datasets(config)
@@ -83,7 +86,7 @@ def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callbac
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
 
-    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=texts)
+    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=texts, pause_after=pause_after)
     callbacks = [
         *callbacks,
         ProgressiveUnfreezing(schedule=config.schedule),
@@ -109,7 +112,8 @@ def train(config: Config, run: Path, callbacks: Sequence[keras.callbacks.Callbac
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a moving bar on a terminal, one line an epoch in a log
     )
-    resume.clear()  # nothing is left to go on with
+    if pause_after is None:
+        resume.clear()  # nothing is left to go on with
     return history.history
 
 

@@ -96,6 +96,15 @@ def test_a_sequential_model(image_model, images):
     np.testing.assert_array_equal(tail(prefix(images)), model(images))
 
 
+def test_a_backbone_that_is_kept_whole(tmp_path):
+    saved_models.save_loop(tmp_path)
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, keras.layers.Dense(2)(tlkit.load_backbone(str(tmp_path))(inputs)))
+    prefix, tail = cut_model(model, 0)  # it has no stages
+    x = np.random.default_rng(0).normal(size=(3, 4)).astype("float32")
+    np.testing.assert_array_equal(tail(prefix(x)), model(x))
+
+
 def nested(folder):
     inputs = keras.Input((32, 32, 3))
     encoder = keras.Model(inputs, tlkit.load_backbone(str(folder))(inputs), name="encoder")

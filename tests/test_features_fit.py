@@ -83,13 +83,13 @@ def unfreezing(schedule=SCHEDULE):
     return ProgressiveUnfreezing(schedule=schedule, learning_rate_multiplier=0.5, warmup_steps=2, verbose=0)
 
 
-def fit_plainly(model, data, callbacks=(), num_epochs=EPOCHS, **options):
+def fit_plainly(model, data, callbacks=(), num_epochs=EPOCHS, schedule=SCHEDULE, **options):
     return model.fit(
         epochs(epoch_of(data), seed=SEED),
         steps_per_epoch=ROWS // BATCH,
         validation_data=in_order(data, 20),
         epochs=num_epochs,
-        callbacks=[unfreezing({e: n for e, n in SCHEDULE.items() if e < num_epochs}), *callbacks],
+        callbacks=[unfreezing({e: n for e, n in schedule.items() if e < num_epochs}), *callbacks],
         shuffle=False,
         verbose=0,
         **options,
@@ -171,8 +171,9 @@ def test_a_second_run_computes_no_features(image_model, data, kept, monkeypatch)
 
 def test_float16_and_adam_give_the_same_loss_curve(image_model, data, tmp_path, no_measuring):
     models = [build(image_model, keras.optimizers.Adam(1e-3)) for _ in range(2)]
-    exact = fit_plainly(models[0], data, num_epochs=4)
-    rounded = fit_on_kept(models[1], data, tmp_path, num_epochs=4, precision="float16")
+    options = {"num_epochs": 4, "schedule": {0: 1}}
+    exact = fit_plainly(models[0], data, **options)
+    rounded = fit_on_kept(models[1], data, tmp_path, precision="float16", **options)
     for name in ("loss", "val_loss"):
         np.testing.assert_allclose(rounded.history[name], exact.history[name], atol=1e-2)
 
@@ -268,6 +269,16 @@ def test_augmented_copies(image_model, data, tmp_path, no_measuring, capsys):
         order = order_of([SEED, epoch]).numpy()
         tail.fit(features.read(order), data[1][order], BATCH, shuffle=False, verbose=0)
     assert_same(model, by_hand, 1e-5)
+
+
+def test_measuring_leaves_the_draws_of_an_augmentation_alone(image_model, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tlkit.features.plan._seconds_to_read", lambda features, folder: 1e6)
+    models = [build(image_model, augment=True) for _ in range(2)]
+    options = {"num_epochs": 2, "schedule": {0: 0}}
+    fit_plainly(models[0], data, **options)
+    fit_on_kept(models[1], data, tmp_path, verbose=1, **options)
+    assert re.search("2 epochs train end to end: .* would cost .*, and reading them", capsys.readouterr().out)
+    assert_same(*models, 1e-5)
 
 
 def test_nothing_is_kept_beyond_the_budget(image_model, data, plain, tmp_path, capsys):

@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -170,9 +171,12 @@ def fill_store(
     run = runner_of(prefix, training=draws is not None)
     if title:
         print(title)
-    bar = keras.utils.Progbar(sum(len(store.rows_of(s)) for s in missing), unit_name="row", verbose=1 if title else 0)
+    # A moving bar where it can move, one line in a log.
+    moves = sys.stdout.isatty() or "ipykernel" in sys.modules
+    verbose = 0 if title is None else 1 if moves else 2
+    bar = keras.utils.Progbar(sum(len(store.rows_of(s)) for s in missing), unit_name="row", verbose=verbose)
     row = done = 0
-    with _own_draws(prefix, draws) as seed_for:
+    with own_draws(prefix, draws) as seed_for:
         for batch in batches:
             x = _inputs(batch)
             first, row = row, row + _num_rows(x)
@@ -220,7 +224,7 @@ def seeds_of(prefix: keras.Model) -> list[keras.Variable]:
 
 
 @contextlib.contextmanager
-def _own_draws(prefix: keras.Model, draws: tuple[int, int, int] | None) -> Iterator[Any]:
+def own_draws(prefix: keras.Model, draws: tuple[int, int, int] | None) -> Iterator[Any]:
     """Gives a function that makes what is drawn for a batch follow from seed, copy and the batch's first row.
 
     So a batch is the same after a kill, too. Afterwards the states are what they were: training goes on with its own.

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tlkit.features.caching import runner_of
+from tlkit.features.caching import own_draws, runner_of
 from tlkit.features.feature_store import FeatureStore, size
 
 _MEASURED = 0.5  # seconds that are measured; with that a batch of 20 ms is known to a few percent
@@ -116,14 +116,16 @@ def measured(plan: Plan, prefix: keras.Model, batches: Iterable[Any], store: Fea
         return plan
     run = runner_of(prefix, training=training)
     seconds, rows, begun = 0.0, 0, None
-    for x, *_ in batches:
-        if begun is None:
-            run(x[:1])  # to trace it: that is paid for either way
-            begun = time.perf_counter()
-        features = run(x).numpy()
-        seconds, rows = time.perf_counter() - begun, rows + len(features)
-        if seconds >= _MEASURED or rows >= _MOST_BATCHES * len(features):
-            break
+    # Draws of its own: where nothing is kept, the training's shall be those of `fit`.
+    with own_draws(prefix, (0, 0, 0) if training else None):
+        for x, *_ in batches:
+            if begun is None:
+                run(x[:1])  # to trace it: that is paid for either way
+                begun = time.perf_counter()
+            features = run(x).numpy()
+            seconds, rows = time.perf_counter() - begun, rows + len(features)
+            if seconds >= _MEASURED or rows >= _MOST_BATCHES * len(features):
+                break
     try:
         read = _seconds_to_read(features.astype(store.dtype), store.folder.parent) / len(features)
     except OSError as error:

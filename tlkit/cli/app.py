@@ -17,6 +17,7 @@ from typer.exceptions import TyperException
 
 import tlkit
 from tlkit.cli.backbones import backbones
+from tlkit.cli.cache import cache
 from tlkit.cli.doctor import doctor
 from tlkit.cli.list import list_all
 from tlkit.cli.new import new
@@ -71,6 +72,7 @@ app.command("new")(new)
 app.command("list")(list_all)
 app.command("doctor")(doctor)
 app.command("backbones")(backbones)
+app.command("cache")(cache)
 
 
 def _print_version(wanted: bool) -> None:

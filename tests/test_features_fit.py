@@ -186,6 +186,7 @@ def test_callbacks_see_the_whole_model(image_model, data, tmp_path, no_measuring
         LearningRateLogger(),
         keras.callbacks.ModelCheckpoint(tmp_path / "model.keras"),
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
+        keras.callbacks.TensorBoard(tmp_path / "tensorboard"),
         keras.callbacks.EarlyStopping("loss", patience=0, start_from_epoch=2, mode="max", restore_best_weights=True),
         keras.callbacks.LambdaCallback(
             on_train_begin=lambda logs: seen.append("begin"),
@@ -378,10 +379,16 @@ def test_what_cannot_be_cut_trains_end_to_end(image_model, data, plain, tmp_path
 def test_arguments(image_model, data, tmp_path):
     model, good = build(image_model), in_order(data)
     options = {"epochs": 1, "seed": 0, "fingerprint": "noise", "folder": tmp_path}
-    bare = keras.Model(model.inputs[0], model.outputs[0])
-    for name, train, more, message in [
+    bare, backup = keras.Model(model.inputs[0], model.outputs[0]), keras.callbacks.BackupAndRestore(tmp_path / "b")
+    for chosen, train, more, message in [
         (bare, good, {}, "has no optimizer. Expected a compiled model"),
         (model, good, {"copies": 0}, "Expected at least 1. Received: copies=0"),
+        (
+            model,
+            good,
+            {"callbacks": [keras.callbacks.BackupAndRestore(tmp_path / "b")]},
+            "Expected .tlkit.callbacks.Exact",
+        ),
         (model, good, {"precision": "int8"}, "Expected one of 'float16', 'bfloat16', 'float32'"),
         (model, data, {}, r"of batches \(x, y\) or \(x, y, sample_weight\). Received: tuple"),
         (model, good.map(lambda x, y: x), {}, "Received: TensorSpec"),
@@ -389,7 +396,7 @@ def test_arguments(image_model, data, tmp_path):
         (model, good.take(0), {}, "`train` holds no example"),
     ]:
         with pytest.raises(tlkit.UserError, match=message):
-            fit_on_features(name, train, **{**options, **more})
+            fit_on_features(chosen, train, **{**options, **more})
     with pytest.raises(tlkit.UserError, match="`validation` holds no example"):
         fit_on_features(model, good, good.take(0), **options)
 

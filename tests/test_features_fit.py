@@ -383,12 +383,7 @@ def test_arguments(image_model, data, tmp_path):
     for chosen, train, more, message in [
         (bare, good, {}, "has no optimizer. Expected a compiled model"),
         (model, good, {"copies": 0}, "Expected at least 1. Received: copies=0"),
-        (
-            model,
-            good,
-            {"callbacks": [keras.callbacks.BackupAndRestore(tmp_path / "b")]},
-            "Expected .tlkit.callbacks.Exact",
-        ),
+        (model, good, {"callbacks": [backup]}, r"Expected `tlkit.callbacks.ExactResume\(directory\)`"),
         (model, good, {"precision": "int8"}, "Expected one of 'float16', 'bfloat16', 'float32'"),
         (model, data, {}, r"of batches \(x, y\) or \(x, y, sample_weight\). Received: tuple"),
         (model, good.map(lambda x, y: x), {}, "Received: TensorSpec"),

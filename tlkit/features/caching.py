@@ -169,12 +169,7 @@ def fill_store(
     wanted = set(missing)
     pending: dict[int, list[np.ndarray]] = {shard: [] for shard in missing}
     run = runner_of(prefix, training=draws is not None)
-    if title:
-        print(title)
-    # A moving bar where it can move, one line in a log.
-    moves = sys.stdout.isatty() or "ipykernel" in sys.modules
-    verbose = 0 if title is None else 1 if moves else 2
-    bar = keras.utils.Progbar(sum(len(store.rows_of(s)) for s in missing), unit_name="row", verbose=verbose)
+    bar = _progress(sum(len(store.rows_of(shard)) for shard in missing), title)
     row = done = 0
     with own_draws(prefix, draws) as seed_for:
         for batch in batches:
@@ -200,6 +195,14 @@ def fill_store(
             f"cache_features: the data set has {row} examples. Expected the {store.num_rows} of `num_rows`. Give the "
             f"number that it really holds."
         )
+
+
+def _progress(num_rows: int, title: str | None) -> keras.utils.Progbar:
+    """A moving bar where it can move, one line in a log; nothing without a title."""
+    if title:
+        print(title)
+    moves = sys.stdout.isatty() or "ipykernel" in sys.modules
+    return keras.utils.Progbar(num_rows, unit_name="row", verbose=0 if title is None else 1 if moves else 2)
 
 
 def runner_of(prefix: keras.Model, *, training: bool) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -128,3 +128,14 @@ def test_unreadable_files(tmp_path):
 def test_hyphens_are_as_good_as_underscores():
     assert parse_flags(Config, ["--batch-size", "4"]) == parse_flags(Config, ["--batch_size", "4"])
     assert parse_flags(Config, ["--learning-rate=1e-4"]) == Config(learning_rate=1e-4)
+
+
+def test_the_best_settings(tmp_path):
+    best = tmp_path / "tuning" / "best.json"
+    with pytest.raises(UserError, match=r"There are no best settings yet: no file '.*best\.json'\. Search for them"):
+        parse_flags(Config, ["--config", "best"], best=best)
+    best.parent.mkdir()
+    best.write_text('{"batch_size": 5}')
+    assert parse_flags(Config, ["--config", "best"], best=best).batch_size == 5
+    with pytest.raises(UserError, match="There is no settings file 'best'"):
+        parse_flags(Config, ["--config", "best"])

@@ -251,11 +251,12 @@ COMMANDS = """
     command("export", "--format", "litert", "--quantize", "int8", "--to", "lite")
     command("export", "--format", "onnx", "--to", "onnx", "--run", RUNS()[0])
     command("export", "--format", "onnx", "--quantize", "int8", code=1)
-    search = "--trials 2 --folder search --epochs 4 --head_epochs 1 --epochs_per_stage 1 --batch_size 8".split()
+    command("train", "--config", "best", code=1)
+    search = "--trials 2 --confirm 1 --epochs 4 --head_epochs 1 --epochs_per_stage 1 --batch_size 8".split()
     command("tune", *search)
     command("tune", *search)
-    command("tune", "--trials", "2", "--folder", "search", code=1)
-    command("train", "--config", "search/best.json", "--epochs", "2", "--head_epochs", "1", "--epochs_per_stage", "1",
+    command("tune", "--trials", "2", code=1)
+    command("train", "--config", "best", "--epochs", "2", "--head_epochs", "1", "--epochs_per_stage", "1",
             "--stages_to_open", "0")
 """
 
@@ -271,8 +272,9 @@ def test_every_command_works(photos, tmp_path):
     assert "The setting 'stages_to_open' is 9. Expected at most 5, the stages of 'tlkit:mini-image'." in errors[3]
     assert "The setting 'monitor' is 'val_pr_auc', which is for multi-label data. Expected val_loss" in errors[4]
     assert "'onnx' has no quantize='int8'. Expected it for 'litert' only." in errors[5]
-    assert "holds a search with other settings" in errors[6]
-    assert len(errors) == 7
+    assert "There are no best settings yet" in errors[6]
+    assert "holds a search with other settings" in errors[7]
+    assert len(errors) == 8
     rates = next(part for command, part in said.items() if command == "train --find_learning_rate")
     assert re.search(r"--learning_rate [1-9]\.[0-9]e-0[1-6]", rates)
     assert (project / "learning_rates.png").stat().st_size > 10_000
@@ -299,10 +301,16 @@ def test_every_command_works(photos, tmp_path):
     assert lite["quantize"] == "int8" and 0 < lite["calibration_images"] < 20
     assert lite["class_names"] == onnx["class_names"] == ["blue sky", "red brick"]
     assert (project / "lite" / "model.tflite").stat().st_size < (project / "onnx" / "model.onnx").stat().st_size / 2
-    best = json.loads((project / "search" / "best.json").read_text())
+    best = json.loads((project / "tuning" / "best.json").read_text())
+    report = (project / "tuning" / "report.md").read_text()
+    assert "2 trials; val_loss shall be small." in report and "| 1, the defaults | " in report
+    for picture in ("trials.png", "curves.png"):
+        assert (project / "tuning" / picture).stat().st_size > 10_000
     assert 0 <= best["dropout"] <= 0.6
     assert json.loads((runs[2] / "config.json").read_text())["dropout"] == best["dropout"]
-    assert not list((project / "search").rglob("model.keras"))  # a night's search would fill the disk
+    models = [file.parents[1].name for file in (project / "tuning").rglob("model.keras")]
+    assert sorted(models) == ["trial_0", "trial_1"]  # of the best three, none of the confirmation
+    assert not list((project / "tuning").rglob("state"))
 
 
 @pytest.mark.slow
@@ -344,7 +352,7 @@ ADAPTATION_COMMANDS = """
     command("evaluate", *RUNS())
     command("predict", "TARGET/train", "--run", RUNS()[0])
     command("export", "--run", RUNS()[1], "--to", "exported")
-    command("tune", "--trials", "1", *short, "--stages_to_open", "0")
+    command("tune", "--trials", "1", *short, "--stages_to_open", "0", "--confirm", "0")
     command("compare", *short, "--methods", "mcc,cdann", code=1)
     command("compare", *short, "--seeds", "1", "--methods", "mcc,dann", "--strategy", "one-device")
     command("compare", *short, "--seeds", "1", "--methods", "mcc,dann", "--strategy", "one-device", "--patience", "6")
@@ -424,7 +432,7 @@ MULTI_LABEL_COMMANDS = """
     command("evaluate", *RUNS())
     command("predict", "PHOTOS")
     command("export", "--format", "litert", "--quantize", "float16", "--to", "lite")
-    command("tune", "--trials", "2", *short[2:], "--epochs", "5", "--monitor", "val_pr_auc")
+    command("tune", "--trials", "2", *short[2:], "--epochs", "5", "--monitor", "val_pr_auc", "--confirm", "0")
     text = open("PHOTOS/table.csv").read().replace("red|green", "both").replace(",,", ",none,")
     print(text, file=open("PHOTOS/one_label.csv", "w"))
     command("train", *short, "--data", "PHOTOS/one_label.csv")

@@ -45,7 +45,9 @@ class _Parser(simple_parsing.ArgumentParser):
         self.exit(2, f"Error: {message} Run '{self.prog} --help' to see every setting.\n")
 
 
-def parse_flags(config_class: type[Config], arguments: list[str] | None = None) -> Config:
+def parse_flags(
+    config_class: type[Config], arguments: list[str] | None = None, *, best: str | Path | None = None
+) -> Config:
     """Make a config from the command line; every field of the dataclass is a flag.
 
     `--config FILE` reads a JSON file of settings first (a run's `config.json`, a search's `best.json`, or your own);
@@ -54,6 +56,7 @@ def parse_flags(config_class: type[Config], arguments: list[str] | None = None) 
     Args:
         config_class: A dataclass whose fields all have defaults.
         arguments: What was typed, without the program's name. Defaults to `sys.argv[1:]`.
+        best: The file that `--config best` means, which a search writes.
 
     Returns:
         An instance of `config_class`.
@@ -66,6 +69,10 @@ def parse_flags(config_class: type[Config], arguments: list[str] | None = None) 
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config", nargs="?")  # without a value: the parser below words it
     file = first.parse_known_args(arguments)[0].config
+    if file == "best" and best is not None:
+        if not Path(best).is_file():
+            raise UserError(f"There are no best settings yet: no file '{best}'. Search for them first, with `tune`.")
+        file = str(best)
     parser = _Parser(
         prog=_program(),
         description=sys.modules["__main__"].__doc__,
@@ -73,7 +80,10 @@ def parse_flags(config_class: type[Config], arguments: list[str] | None = None) 
         allow_abbrev=False,
     )
     parser.add_argument(
-        "--config", metavar="FILE", default=argparse.SUPPRESS, help="JSON file of settings, read before the flags"
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="JSON file of settings, read before the flags" + ("; best: what a search found" if best else ""),
     )
     default = config_class() if file is None else load_config(config_class, file)
     parser.add_arguments(config_class, dest="settings", default=default)

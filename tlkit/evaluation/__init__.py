@@ -18,6 +18,7 @@ from tlkit.evaluation.plot_images import plot_examples, plot_most_wrong
 from tlkit.evaluation.plot_learning_curves import plot_learning_curves
 from tlkit.evaluation.plot_learning_rates import plot_learning_rates
 from tlkit.evaluation.plot_precision_recall import plot_precision_recall
+from tlkit.evaluation.plot_trials import plot_parallel_coordinates, plot_setting_importance, plot_trial_curves
 from tlkit.evaluation.word_importance import WordImportance, word_importance
 from tlkit.evaluation.write_most_wrong_texts import write_most_wrong_texts
 
@@ -41,7 +42,10 @@ __all__ = [
     "plot_learning_curves",
     "plot_learning_rates",
     "plot_most_wrong",
+    "plot_parallel_coordinates",
     "plot_precision_recall",
+    "plot_setting_importance",
+    "plot_trial_curves",
     "word_importance",
     "write_most_wrong_texts",
 ]

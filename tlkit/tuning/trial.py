@@ -46,6 +46,11 @@ def read_trial(trial, folder: Path, search_space) -> Trial:
     )
 
 
+def number_of(trial: Trial) -> int:
+    """The trial's number, from 1, the order in which they were begun."""
+    return int(trial.folder.parent.name.removeprefix("trial_")) + 1
+
+
 def rank(trials: list[Trial], direction: str) -> list[Trial]:
     """The best first, the failed ones last."""
     sign = 1 if direction == "min" else -1

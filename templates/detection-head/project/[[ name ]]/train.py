@@ -21,7 +21,7 @@ from tlkit.detection import CocoMetrics, detection_targets
 from tlkit.errors import exit_on_user_error
 from tlkit.settings import parse_flags, save_config
 
-from .config import RUNS, Config
+from .config import BEST, RUNS, Config
 from .data import inspect_data, load_datasets, training_epoch
 from .evaluate import evaluate_run, print_table
 from .model import compile_model, predicting_model
@@ -89,7 +89,7 @@ def new_run() -> Path:
 
 
 def main() -> None:
-    flags = vars(parse_flags(TrainConfig))
+    flags = vars(parse_flags(TrainConfig, best=BEST))
     fresh = flags.pop("fresh")
     config = Config(**flags)
     run = None if fresh else tlkit.runs.find_interrupted(RUNS, config)

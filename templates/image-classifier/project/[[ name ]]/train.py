@@ -28,7 +28,7 @@ from tlkit.evaluation import plot_learning_rates
 from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
 
-from .config import PROJECT, RUNS, Config
+from .config import BEST, PROJECT, RUNS, Config
 from .data import both_domains, inspect_data, load_datasets, load_target, say_class_weights, training_class_weights
 from .evaluate import evaluate_run, print_table
 from .model import ADVERSARIAL, compile_model
@@ -131,7 +131,7 @@ def new_run() -> Path:
 
 
 def main() -> None:
-    flags = vars(parse_flags(TrainConfig))
+    flags = vars(parse_flags(TrainConfig, best=BEST))
     fresh, only_rates = flags.pop("fresh"), flags.pop("find_learning_rate")
     config = Config(**flags)
     if only_rates:

@@ -1,0 +1,126 @@
+"""The best trials again, on seeds that they were not chosen on: the best of thirty is lucky, too."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tlkit.errors import UserError
+from tlkit.tuning.files import METRICS, RUN, begin_run, is_disk_full, read_json, remove_models, remove_state, write_json
+from tlkit.tuning.trial import Trial, number_of, short
+from tlkit.tuning.trial_runner import DiskFull, full_disk, reason_of
+
+CONFIRMED = "confirmed"  # the folder in a search for these trainings
+CANDIDATES = 3
+
+
+class Confirmed(NamedTuple):
+    """A trial's settings on other seeds."""
+
+    number: int  # of the trial, from 1; 1 has the defaults
+    settings: dict[str, Any]
+    scores: list[float]
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation over the seeds; infinite for one seed, of which nothing is known."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else math.inf
+
+
+def confirm_best(
+    run: Callable[..., dict[str, float]],
+    trials: Sequence[Trial],
+    *,
+    seeds: Sequence[int],
+    folder: str | Path,
+    objective: str,
+    direction: str,
+) -> list[Confirmed]:
+    """Run the best three trials, and the defaults, once on each of some new seeds.
+
+    Killed and called again, it goes on where it stopped. What fails is said and left out.
+
+    Args:
+        run: As for `tune`; it gets the setting "seed" besides.
+        trials: What `tune` returned.
+        seeds: Others than that of the search. With none, nothing is run.
+        folder: The search's.
+        objective: Name of the number that decides.
+        direction: "min" or "max".
+
+    Returns:
+        Best mean first.
+
+    Raises:
+        UserError: When the disk is full.
+    """
+    folder = Path(folder).resolve()
+    best = [trial for trial in trials if trial.score is not None][:CANDIDATES]
+    chosen = {number_of(trial): trial for trial in (*best, *trials) if trial in best or number_of(trial) == 1}
+    # With Hyperband a trial has a number for each of its rounds: one of them is enough.
+    chosen = {n: t for n, t in chosen.items() if all(t.settings != chosen[m].settings for m in chosen if m < n)}
+    found = []
+    for number, trial in chosen.items():
+        scores = []
+        for seed in seeds if len(chosen) > 1 else ():
+            place = folder / CONFIRMED / f"trial_{number}_seed_{seed}"
+            metrics = _run_once(run, trial.settings | {"seed": seed}, place, objective, folder)
+            scores += [metrics[objective]] if metrics else []
+        if scores:
+            found.append(Confirmed(number, trial.settings, scores))
+    return sorted(found, key=lambda confirmed: confirmed.mean, reverse=direction == "max")
+
+
+def verdict(confirmed: Sequence[Confirmed], objective: str) -> str:
+    """Whether the best is better than the defaults by more than chance, in a sentence."""
+    default = next((candidate for candidate in confirmed if candidate.number == 1), None)
+    if default is None:
+        return "On new seeds nothing was compared with the defaults."
+    best = confirmed[0]
+    if best is default:
+        return "On new seeds nothing was better than the defaults: keep them."
+    difference = abs(best.mean - default.mean)
+    spread = max(best.spread, default.spread)
+    means = f"{objective} {short(best.mean)} against {short(default.mean)}, the mean of {len(best.scores)} new seeds"
+    if math.isinf(spread):
+        return f"Trial {best.number} against the defaults: {means}. One seed says nothing of chance; take more."
+    if difference > spread:
+        return f"Trial {best.number} beats the defaults by more than the spread over seeds, {short(spread)}: {means}."
+    return (
+        f"Trial {best.number} does not beat the defaults by more than the spread over seeds, {short(spread)}: {means}. "
+        f"It may be luck."
+    )
+
+
+def _run_once(run, settings: dict[str, Any], place: Path, objective: str, search: Path) -> dict[str, float] | None:
+    metrics = read_json(place / METRICS)
+    if metrics is not None:
+        return metrics
+    print(f"On another seed, {place.name}: {', '.join(f'{k}={short(v)}' for k, v in settings.items())}", flush=True)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        begin_run(place / RUN, settings, None)
+        metrics = {name: float(value) for name, value in run(settings, place / RUN).items()}
+        if not math.isfinite(metrics.get(objective, math.nan)):
+            raise UserError(f"{objective} is not a number.")
+        write_json(place / METRICS, metrics)
+    except Exception as error:
+        if is_disk_full(error):
+            raise DiskFull(full_disk(search)) from error
+        print(f"On another seed, {place.name} failed. {reason_of(error)}", flush=True)
+        return None
+    finally:
+        keras.utils.clear_session()
+    remove_models(place / RUN)
+    remove_state(place / RUN)
+    print(f"On another seed, {place.name}: {objective} {short(metrics[objective])}", flush=True)
+    return metrics

@@ -43,5 +43,6 @@ def test_texts_train_on_two_devices_as_on_one():
 
 
 def test_unknown():
-    with pytest.raises(tlkit.UserError, match="no strategy 'tpus'. Expected one of 'auto', 'one-device', 'mirrored'"):
+    expected = "no strategy 'tpus'. Expected one of 'auto', 'one-device', 'mirrored', 'multi-worker', 'tpu'"
+    with pytest.raises(tlkit.UserError, match=expected):
         choose_strategy("tpus")

@@ -1,0 +1,151 @@
+"""Several workers: processes on this machine that train one model together."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tlkit import distribution
+from tlkit.errors import UserError
+
+TRAIN = textwrap.dedent("""
+    import json
+    import sys
+    import numpy as np
+    import tlkit.distribution
+    import tensorflow as tf
+    if sys.argv[1] == "tensorflow":
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    else:
+        strategy = tlkit.distribution.choose_strategy(sys.argv[1])
+        assert tlkit.distribution.choose_strategy(sys.argv[1]) is strategy
+    import keras
+    keras.utils.set_random_seed(0)
+    random = np.random.default_rng(0)
+    x = random.normal(size=(70, 5)).astype("float32")
+    data = tf.data.Dataset.from_tensor_slices((x, (x[:, 0] > 0).astype("int32"))).batch(16)  # the last one holds 6
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    data = data.with_options(options)
+    with strategy.scope():
+        inputs = keras.Input((5,))
+        hidden = keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
+        model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(hidden))
+        model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(data, epochs=4, validation_data=data, verbose=0, shuffle=False)
+    told = {
+        "replicas": strategy.num_replicas_in_sync,
+        "chief": tlkit.distribution.is_chief(strategy),
+        "logs": history.history,
+        "evaluated": model.evaluate(data, verbose=0),
+        "predicted": model.predict(data, verbose=0).tolist(),
+        "weights": [weight.tolist() for weight in model.get_weights()],
+    }
+    print("TOLD " + json.dumps(told), flush=True)
+""")
+
+
+def free_ports(number):
+    sockets = [socket.socket() for _ in range(number)]
+    for each in sockets:
+        each.bind(("127.0.0.1", 0))
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def start(tmp_path, name, addresses=(), index=0, **environment):
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    if addresses:
+        cluster = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
+        environment["TF_CONFIG"] = json.dumps(cluster)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, str(script), name], env=environment, **pipes)
+
+
+def told(process):
+    stdout, stderr = process.communicate(timeout=240)
+    assert process.returncode == 0, stderr
+    return json.loads(stdout.split("TOLD ")[1])
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one_process_does(tmp_path):
+    """20 steps of SGD with shares of unequal size, a loss of regularization, validation, evaluate, predict."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [start(tmp_path, name, addresses, index) for index, name in enumerate(("auto", "multi-worker"))]
+    found = [told(worker) for worker in workers]
+    alone = told(start(tmp_path, "auto"))
+    assert [each["replicas"] for each in (*found, alone)] == [2, 2, 1]
+    assert [each["chief"] for each in (*found, alone)] == [True, False, True]
+    for each in found:
+        for name, values in alone["logs"].items():
+            np.testing.assert_allclose(each["logs"][name], values, rtol=1e-5)
+        np.testing.assert_allclose(each["evaluated"], alone["evaluated"], rtol=1e-5)
+        np.testing.assert_allclose(each["predicted"], alone["predicted"], atol=1e-5)
+        for own, weight in zip(each["weights"], alone["weights"], strict=True):
+            np.testing.assert_allclose(own, weight, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_keras_still_fails_without_the_repair(tmp_path):
+    """When it does not, https://github.com/keras-team/keras/issues/20585 is mended: `_MultiWorkerStrategy` may go."""
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [start(tmp_path, "tensorflow", addresses, index) for index in range(2)]
+    try:
+        _, said = workers[0].communicate(timeout=120)
+        assert workers[0].returncode != 0 and "PerReplica" in said
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+
+
+@pytest.mark.slow
+def test_a_worker_that_never_begins_is_named_and_not_waited_for_without_end(tmp_path):
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    script = tmp_path / "wait.py"
+    script.write_text("import tlkit.distribution as d\nd.START_TIMEOUT = 3\nd.choose_strategy('multi-worker')\n")
+    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(cluster)}
+    done = subprocess.run(
+        [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1
+    assert f"Waiting for the workers {addresses[1]}, 0.05 minutes at most." in done.stderr
+    assert "Timeout (0:00:03)!" in done.stderr
+
+
+@pytest.mark.parametrize("value", [None, "workers"])
+def test_no_cluster(value, monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    if value is None:
+        monkeypatch.delenv("TF_CONFIG", raising=False)
+        message = "'multi-worker' needs to know the workers. Expected the environment variable TF_CONFIG"
+    else:
+        monkeypatch.setenv("TF_CONFIG", value)
+        message = "The environment variable TF_CONFIG is no JSON object: 'workers'. Expected one such as"
+    with pytest.raises(UserError, match=message):
+        distribution.choose_strategy("multi-worker")
+
+
+def test_too_late(monkeypatch):
+    assert tf.constant(1) + 1 == 2  # TensorFlow runs
+    cluster = {"cluster": {"worker": ["127.0.0.1:1"]}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(cluster))
+    with pytest.raises(UserError, match="several workers were asked for too late. Expected before anything else"):
+        distribution.choose_strategy("multi-worker")
+
+
+def test_no_tpu():
+    with pytest.raises(UserError, match="'tpu' found none .* Take 'auto' elsewhere"):
+        distribution.choose_strategy("tpu")

@@ -55,16 +55,16 @@ def test_a_killed_search_ends_as_if_it_had_not_been(project):
 
 @pytest.mark.slow
 def test_hyperband_goes_on_with_open_stages(project):
-    # Rounds of 2 and 4 epochs: ceil(1.5 * 3) = 5 trials, of which ceil(1.5) = 2 go on; the stage opens in the first.
+    # Rounds of 2 and 4 epochs: ceil(1.5 * 3) = 5 trials, the best of which go on; the stage opens in the first round.
     search = ["hyperband" if word == "random" else word for word in [*SEARCH, "--algorithm", "random"]]
-    said = run([*search, *SHORT, "--trials", "7", "--folder", "rounds"], project, timeout=900)
+    said = run([*search, *SHORT, "--trials", "6", "--folder", "rounds"], project, timeout=900)
     histories = {}
     for file in (project / "rounds").glob("trial_*/run/history.csv"):
         with open(file, newline="") as rows:
             histories[file.parents[1].name] = [*csv.DictReader(rows)]
     epochs = {name: [int(row["epoch"]) for row in rows] for name, rows in histories.items()}
-    assert epochs == {f"trial_{n}": [0, 1] if n < 5 else [0, 1, 2, 3] for n in range(7)}
-    longest = next(part for part in said.split("Trial ") if part.startswith("6 of 7"))
+    assert epochs == {f"trial_{n}": [0, 1] if n < 5 else [0, 1, 2, 3] for n in range(6)}
+    longest = next(part for part in said.split("Trial ") if part.startswith("6 of 6"))
     assert "2 epochs are done; going on from" in longest
     # What moved in this round, said by the callback that opened the stage in the round before.
     moved = [line for line in longest.splitlines() if line.startswith("Moved by the end of epoch 4")]

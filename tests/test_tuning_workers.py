@@ -1,5 +1,6 @@
 """Searches of several processes, some of which are killed; real ones, so slow."""
 
+import io
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from tlkit import UserError
 from tlkit.tuning import workers
@@ -202,3 +204,10 @@ def test_progress(tmp_path, capsys):
     assert progress.summary() == "3 of 8 done, 1 failed; best loss 0.125 (trial 2); about 5 min left"
     table = progress.table()
     assert [[*column.cells] for column in table.columns] == [["4"], ["4 min"], ["rate=0.25"]]
+    screen = io.StringIO()
+    with progress.shown(Console(file=screen, force_terminal=True, width=120)):
+        pass
+    assert "3 of 8 done" in screen.getvalue() and "rate=0.25" in screen.getvalue()
+    with progress.shown(Console(file=(log := io.StringIO()))):
+        pass
+    assert log.getvalue() == ""  # a log has lines instead

@@ -131,6 +131,9 @@ def _draw_axis(axes, place: int, name: str, values: list[Any]) -> np.ndarray:
     scale = Normalize(found.min(), found.max()) if np.ptp(found) else (lambda value: np.full(np.shape(value), 0.5))
     axes.plot([place, place], [0, 1], color=RULE, linewidth=1, zorder=0.5)
     for value, text in ticks.items():
-        axes.annotate(text, (place + 0.04, float(scale(value))), va="center", fontsize=8, color=MUTED)
+        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # lines go through beneath
+        axes.annotate(
+            text, (place + 0.04, float(scale(value))), va="center", fontsize=8, color=INK, bbox=white, zorder=5
+        )
     axes.annotate(shorten(name, 18), (place, 1.07), ha="center", fontsize=9, color=INK)
     return np.asarray(scale(found), dtype=float)

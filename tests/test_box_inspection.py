@@ -84,7 +84,7 @@ def test_bad_boxes_are_counted_and_named(tmp_path):
     assert none.severity == "error" and none.files == ("JPEGImages/03.png", "JPEGImages/04.png")
     assert none.details[0] == "Annotations/03.xml, box 3: the box (cat) from (5, 5) to (5, 9) has no area"
     assert "on_bad='skip'" in none.sentence
-    assert finding_with(report, "in another order").severity == "note"
+    assert finding_with(report, "in another order").severity == "warning"
     assert finding_with(report, "with several classes").details == ("JPEGImages/03.png: cat and dog",)
     assert "none of the 1 boxes" in finding_with(report, "cannot be used").details[0]
     # 2 good boxes, and of the bad ones the swapped, the clipped and that of two classes.
@@ -164,7 +164,7 @@ def test_images_that_no_row_names(tmp_path):
     box_files.save_picture(folder / "images" / "more.png", (64, 48), 99)
     (folder / "images" / "03.png").write_text("")  # named, and damaged
     note = finding_with(inspect_boxes(folder), "1 image is not named")
-    assert (note.severity, note.files) == ("note", ("images/more.png",))
+    assert (note.severity, note.files) == ("warning", ("images/more.png",))
 
 
 def test_where_nothing_can_be_used_there_is_still_a_report(tmp_path):

@@ -16,6 +16,15 @@ def test_a_class_has_one_colour_and_the_inside_stays():
     assert picture.getpixel((25, 45)) == (255, 255, 255) and picture.size == (160, 100)
 
 
+def test_a_class_has_the_colour_of_its_place_among_all():
+    box = np.array([[10, 30, 40, 60]])
+    alone, among = (
+        draw_boxes(Image.new("RGB", (64, 64)), box, ["dog"], colours=colours).getpixel((10, 45))
+        for colours in (None, ["cat", "dog"])
+    )
+    assert alone == (230, 159, 0) and among == (86, 180, 233)  # the first colour and the second
+
+
 def test_a_file_is_turned_as_it_says(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees

@@ -41,8 +41,8 @@ def new(
         typer.Option(
             metavar="PATH",
             help="Your data: a folder with one subfolder of images or texts for each class; or a table, of images with "
-            "the columns file and label, of texts with text and label. Without it, sample data is written into the "
-            "project.",
+            "the columns file and label, of texts with text and label; or images with boxes, as Pascal VOC, COCO, "
+            "YOLO or a table. Without it, sample data is written into the project.",
         ),
     ] = None,
     backbone: Annotated[

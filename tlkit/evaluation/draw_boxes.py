@@ -19,14 +19,18 @@ def draw_boxes(
     boxes: np.ndarray,
     class_names: Sequence[str],
     scores: Sequence[float] | None = None,
+    *,
+    colours: Sequence[str] | None = None,
 ) -> Image.Image:
     """Draw boxes with the names of their classes on an image; `plot_boxes` compares found boxes with true ones.
 
     Args:
         image: A file, turned as its EXIF data say, or a Pillow image.
         boxes: `(n, 4)`, each x_min, y_min, x_max, y_max in pixels of the image.
-        class_names: The class of each box. A class has one colour in the picture.
+        class_names: The class of each box.
         scores: From 0 to 1, written beside the names. Defaults to none.
+        colours: All classes, in the order of their colours, so that a class has the same one in every picture. Defaults
+            to those of this picture, sorted.
 
     Returns:
         A new image in RGB, of the same size.
@@ -49,7 +53,8 @@ def draw_boxes(
     draw = ImageDraw.Draw(picture)
     line = max(round(max(picture.size) / 320), 1)  # as thick in a large photo, shown at the size of a small one
     font = ImageFont.load_default(max(4 * line + 6, 10))
-    colour_of = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(dict.fromkeys(sorted(class_names)))}
+    names = dict.fromkeys([*(colours or ()), *sorted(class_names)])
+    colour_of = {name: _COLOURS[i % len(_COLOURS)] for i, name in enumerate(names)}
     for number in np.argsort(scores if scores is not None else np.zeros(len(boxes)), kind="stable"):  # surest on top
         colour, text = colour_of[class_names[number]], class_names[number]
         text += f" {scores[number]:.0%}" if scores is not None else ""

@@ -48,7 +48,7 @@ def find_in_problems(problems: Sequence[Problem]) -> list[Finding]:
             left = "it is" if len(its) == 1 else "they are"
             sentence += f": training stops there, or {left} left out with on_bad='skip'. Mend what is wrong"
         files = tuple(dict.fromkeys(problem.image for problem in its))
-        severity: Severity = "note" if kind in MENDED else "error"
+        severity: Severity = "warning" if kind in MENDED else "error"
         findings.append(Finding(severity, f"{sentence}.", files, tuple(map(str, its))))
     return findings
 

@@ -120,7 +120,7 @@ def _beside(scan: Scan) -> list[Finding]:
     if not others:
         return []
     sentence = f"{counted(others, 'image is', 'images are')} not named, and left out. Add those without boxes, too."
-    return [Finding("note", sentence, others)]
+    return [Finding("warning", sentence, others)]
 
 
 def _split(

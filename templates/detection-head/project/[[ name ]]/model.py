@@ -76,10 +76,11 @@ def start_from(config: Config, model: keras.Model, class_names: list[str]) -> No
             f"The setting 'start_from' is '{config.start_from}', where there is no trained detector. Expected the "
             f"folder of a run, with model.keras in it."
         )
-    fresh = warm_start_detector(
-        model, class_names, tlkit.load_model(run / "model.keras", compile=False), load_class_names(run)
-    )
-    print(f"Going on from {run.name}" + (f"; new classes: {', '.join(fresh)}." if fresh else "."))
+    known = load_class_names(run)
+    fresh = warm_start_detector(model, class_names, tlkit.load_model(run / "model.keras", compile=False), known)
+    print(f"Going on from {run.name}; new classes: {', '.join(fresh) or 'none'}.")
+    if left_out := [name for name in known if name not in class_names]:
+        print(f"Its classes {', '.join(left_out)} are not in these data and are left out.")
 
 
 def predicting_model(config: Config, detector: keras.Model) -> keras.Model:

@@ -67,7 +67,7 @@ def list_images(path: Path) -> list[Path]:
     return sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_EXTENSIONS and file.is_file())
 
 
-def write(predictions: list[Detections], folder: Path) -> None:
+def write(predictions: list[Detections], folder: Path, class_names: list[str]) -> None:
     """Each image with its boxes drawn, as a PNG, and all boxes in boxes.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
@@ -78,7 +78,7 @@ def write(predictions: list[Detections], folder: Path) -> None:
                 rows.writerow([found.file, *(f"{side:.1f}" for side in box), name, f"{score:.3f}"])
             if found.problem is None:
                 # Numbered: two folders may hold files of one name.
-                picture = draw_boxes(found.file, found.boxes, found.class_names, found.scores)
+                picture = draw_boxes(found.file, found.boxes, found.class_names, found.scores, colours=class_names)
                 picture.save(folder / f"{number:04d}-{found.file.stem}.png")
 
 
@@ -95,6 +95,8 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, default=PROJECT / "predictions", help="the folder to write")
     flags = parser.parse_args()
+    if flags.score is not None and not 0 <= flags.score <= 1:
+        raise UserError(f"The score is {flags.score}. Expected one from 0 to 1, such as --score 0.4.")
     run = find_run(flags.run)
     predictions = predict_files(run, flags.paths, flags.score)
     if not predictions:
@@ -112,7 +114,7 @@ def main() -> None:
             console.print(f"Skipped: {found.problem}")
     if all(found.problem is not None for found in predictions):
         raise UserError("None of these files is an image that can be read.")
-    write(predictions, flags.to)
+    write(predictions, flags.to, load_class_names(run))
     print(f"Pictures and boxes.csv: {flags.to}")
 
 

@@ -18,7 +18,7 @@ import tlkit.runs
 from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
 from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
-from tlkit.errors import exit_on_user_error
+from tlkit.errors import UserError, exit_on_user_error
 from tlkit.settings import parse_flags, save_config
 
 from .config import BEST, RUNS, Config
@@ -103,7 +103,7 @@ def main() -> None:
         train(config, run)
     except KeyboardInterrupt:
         if not (run / "model.keras").exists():
-            raise
+            raise UserError("Stopped by hand before the first epoch was over: there is nothing to keep.") from None
         print("\nStopped by hand. The best epoch so far is kept and judged; the same command goes on with it.")
     if report:
         report.save(run)

@@ -23,7 +23,7 @@ from tlkit.callbacks import (
 )
 from tlkit.data import epochs, fingerprint_images
 from tlkit.domain import AdaptationScores, one_domain
-from tlkit.errors import exit_on_user_error
+from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
 from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
@@ -147,7 +147,7 @@ def main() -> None:
         train(config, run)
     except KeyboardInterrupt:
         if not (run / "model.keras").exists():
-            raise
+            raise UserError("Stopped by hand before the first epoch was over: there is nothing to keep.") from None
         print("\nStopped by hand. The best epoch so far is kept and judged; the same command goes on with it.")
     if report:
         report.save(run)

@@ -139,6 +139,9 @@ def test_mistakes_are_told_in_one_sentence(tmp_path):
     documents = make_folder(tmp_path / "documents", {"ant": 3})
     make_folder(documents, {"bee": 2}, extension=".pdf")
     check(re.escape("bee has no image in it (2 x .pdf)"), documents)
+    voc = make_folder(tmp_path / "voc", {"JPEGImages": 3})
+    make_folder(voc, {"Annotations": 2}, extension=".xml")
+    check(re.escape("Annotations has no image in it, but 2 x .xml: these look like boxes") + ".*detection-head", voc)
     differ = make_folder(tmp_path / "differ" / "train", {"ant": 3, "bee": 3}).parent
     make_folder(differ / "test", {"ant": 3, "wasp": 3})
     check("train has a class 'bee' and .*test has none", differ)

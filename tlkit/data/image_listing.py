@@ -13,6 +13,8 @@ from tlkit.errors import UserError, printable
 
 # What systems leave in folders without hiding it: archives made on macOS, thumbnails of Synology's file servers.
 _SYSTEM_NAMES = {"__MACOSX", "@eaDir", "Thumbs.db", "desktop.ini"}
+# Of boxes, in the formats of Pascal VOC, COCO and YOLO: a folder of them is no class.
+_ANNOTATIONS = {".xml", ".json", ".txt", ".yaml"}
 # Files that data sets carry beside their images: passed over in silence. Any other unknown extension is warned about.
 _COMPANIONS = frozenset(".txt .md .rst .csv .tsv .json .jsonl .xml .yaml .yml .html .pdf .ini .db .log .zip".split())
 
@@ -39,6 +41,12 @@ def list_classes(folder: Path) -> dict[str, list[Path]]:
     images = {name: [path for path in paths if is_image(path)] for name, paths in classes.items()}
     for name, paths in images.items():
         if not paths:
+            if {path.suffix.lower() for path in classes[name]} & _ANNOTATIONS:
+                raise UserError(
+                    f"The class folder {folder / name} has no image in it, but {extensions(classes[name])}: these look "
+                    f"like boxes of images in the folders beside it. Images with boxes are for the template "
+                    f"detection-head; for classes, move the file{'s' * (len(classes[name]) > 1)} elsewhere."
+                )
             raise UserError(
                 f"The class folder {folder / name} has no image in it ({extensions(classes[name])}): add images "
                 f"({COMMON_EXTENSIONS} ...) or remove the folder."

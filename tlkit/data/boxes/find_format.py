@@ -40,7 +40,11 @@ def read_raw(source: Path, format: Format | None) -> tuple[Format, RawTable]:
                 f"{source} holds boxes in several formats: {', '.join(found)}. Name the one to read with `format`."
             )
         if not found:
-            raise UserError(f"No boxes were found in {source}. Looked for: {'; '.join(_LOOKED_FOR.values())}.")
+            raise UserError(
+                f"No boxes were found in {source}. Looked for: {'; '.join(_LOOKED_FOR.values())}. Of a table or a JSON "
+                f"file of boxes, name the file itself, and what is wrong with it is told; a folder for each class is "
+                f"for the template image-classifier."
+            )
         format = found[0]
     if format not in found:
         raise UserError(f"No boxes in the format {format!r} were found in {source}. Looked for: {_LOOKED_FOR[format]}.")

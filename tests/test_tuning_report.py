@@ -94,7 +94,9 @@ def test_verdicts():
         "mean of 2 new seeds. It may be luck."
     )
     assert "keep them" in verdict([default, Confirmed(4, {}, [0.8, 0.9])], "loss")
-    assert "One seed says nothing of chance" in verdict([Confirmed(4, {}, [0.4]), Confirmed(1, {}, [0.6])], "loss")
+    assert "0.6, on one new seed. One seed says nothing of chance" in verdict(
+        [Confirmed(4, {}, [0.4]), Confirmed(1, {}, [0.6])], "loss"
+    )
     assert "nothing was compared" in verdict([Confirmed(4, {}, [0.4])], "loss")
 
 

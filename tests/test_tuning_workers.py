@@ -28,6 +28,7 @@ SEARCH = """
 
     keras.utils.clear_session = lambda: None
     folder, seconds, *words = sys.argv[1:]
+    meeting = dict(word.split("=") for word in words if "=" in word)  # listen or chief
 
     def run(settings, folder):
         state = folder / "state" / "epochs"
@@ -48,7 +49,7 @@ SEARCH = """
         with exit_on_user_error():
             trials = tune(
                 run, lambda hp: {"x": hp.Float("x", -2.0, 2.0, default=2.0)}, num_trials=6, folder=folder,
-                objective="loss", seed=5, workers=1 if "alone" in words else 2,
+                objective="loss", seed=5, workers=1 if "alone" in words else 2, **meeting,
             )
             print("END", json.dumps([(t.settings["x"], t.score, t.failure) for t in trials]))
 """
@@ -148,6 +149,22 @@ def test_a_mistake_ends_all(script, tmp_path):
     status, _, errors = end(start(script, tmp_path / "s", 0.1, "mistake"))
     assert status == 1
     assert re.search(r"^Error: The first 3 trials all failed, the last one with: The folder 'photos' is", errors, re.M)
+    assert processes_of(tmp_path / "s") == {}
+
+
+@pytest.mark.slow
+def test_another_machine_joins(script, tmp_path):
+    _, said, _ = end(start(script, tmp_path / "alone", 0.1, "alone"))
+    address = f"127.0.0.1:{workers._free_port('127.0.0.1')}"
+    listening = start(script, tmp_path / "s", 3, "alone", f"listen={address}")
+    joined = start(script, tmp_path / "s", 3, "alone", f"chief={address}")
+    helped, (status, found, errors) = end(joined), end(listening)
+    assert status == helped[0] == 0, errors + helped[2]
+    assert trials_of(found) == trials_of(said)
+    assert "Other machines join with: --chief " in found
+    assert f"The search has ended; its results are where {address} is." in helped[1]
+    names = {json.loads(file.read_text())["worker"] for file in (tmp_path / "s").glob("trial_*/begun.json")}
+    assert len(names) == 2 and "worker0" in names
     assert processes_of(tmp_path / "s") == {}
 
 

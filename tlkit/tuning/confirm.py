@@ -90,7 +90,8 @@ def verdict(confirmed: Sequence[Confirmed], objective: str) -> str:
         return "On new seeds nothing was better than the defaults: keep them."
     difference = abs(best.mean - default.mean)
     spread = max(best.spread, default.spread)
-    means = f"{objective} {short(best.mean)} against {short(default.mean)}, the mean of {len(best.scores)} new seeds"
+    seeds = "on one new seed" if len(best.scores) == 1 else f"the mean of {len(best.scores)} new seeds"
+    means = f"{objective} {short(best.mean)} against {short(default.mean)}, {seeds}"
     if math.isinf(spread):
         return f"Trial {best.number} against the defaults: {means}. One seed says nothing of chance; take more."
     if difference > spread:

@@ -26,6 +26,7 @@ SUPERVISOR = "TLKIT_TUNING_SUPERVISOR"  # id of the process that watches over th
 REJOIN = "TLKIT_TUNING_REJOIN"  # set where a chief takes the place of one that died while its workers lived on
 LOGS = "workers"  # the folder in a search for what each process said
 _SECONDS_TO_STOP = 20.0  # after SIGTERM: a training stops before its next batch
+_SECONDS_TO_HEAR = 5.0  # in which workers of other machines ask again, and so learn that the search has ended
 _POLL = 0.2
 # A process that dies so often with nothing done between has more than bad luck. Above `trial_runner.DEATHS`, after
 # which a trial is given up.
@@ -113,6 +114,8 @@ def search_with_workers(
             watch()
             time.sleep(_POLL)
         watch()
+        if listen:
+            time.sleep(_SECONDS_TO_HEAR)
 
 
 class _Process:

@@ -5,9 +5,9 @@
 
 BACKBONE is a handle or a folder that `load_backbone` takes, MobileNetV2, say. Compared with the backbone alone (its
 last map, the mean over it and one dense layer of ten classes, cross-entropy) are detectors of the given widths. All
-stages are open; every model takes an SGD step by its own losses, on the same images. "predict" is the model of the same
-weights from images to boxes, suppression included; an untrained detector finds nothing at all, so that the bias of its
-classes is set to find some places in an image.
+stages are open; every model takes an SGD step by its own losses, on the same images. "predict" is the exported
+SavedModel of the same weights, a detector's from images to boxes, suppression included; an untrained detector finds
+nothing at all, so that the bias of its classes is set to find some places in an image.
 
 `--retinanet` adds KerasHub's RetinaNet with its own defaults (levels P3 to P7, 256 channels, four convolutions a tower,
 nine anchors a place) on the same backbone layer; its targets are made in the training step, ours before it, in the data
@@ -24,6 +24,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -41,6 +43,7 @@ from tlkit.detection import (
     detection_targets,
     with_decoder,
 )
+from tlkit.export import export_detector
 
 CLASSES = 10
 OBJECTS = 8  # in each image
@@ -58,14 +61,30 @@ def classifier(handle, size):
     features = keras.layers.GlobalAveragePooling2D()(open_backbone(handle)(images)["P5"])
     model = keras.Model(images, keras.layers.Dense(CLASSES)(features))
     model.compile(keras.optimizers.SGD(1e-4), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-    return model, model.predict_on_batch
+    return model
 
 
 def detector(handle, size, width):
     model = build_detector(open_backbone(handle), CLASSES, image_size=size, width=width)
     losses = {"class": DetectionClassLoss(), "box": DetectionBoxLoss(), "centerness": CenternessLoss()}
     model.compile(keras.optimizers.SGD(1e-4), losses)
-    return model, with_decoder(model).predict_on_batch
+    return model
+
+
+def exported(model):
+    """The signature of a SavedModel that answers to images: of a detector with boxes, suppression inside."""
+    folder = tempfile.mkdtemp()
+    if len(model.outputs) > 1:
+        export_detector(with_decoder(model), f"{folder}/model", class_names=[str(n) for n in range(CLASSES)])
+        name = "pixels"
+    else:
+        model.export(f"{folder}/model", verbose=False)
+        name = "serving_default"
+    loaded = tf.saved_model.load(f"{folder}/model")
+    shutil.rmtree(folder)
+    signature = loaded.signatures[name]
+    (argument,) = signature.structured_input_signature[1]
+    return lambda images: (loaded, signature(**{argument: tf.constant(images)}))[1]
 
 
 def retinanet(handle, size):
@@ -133,11 +152,13 @@ def main() -> None:
     options = parser.parse_args()
     size, rows = options.image_size, options.batch_size
     images, labels, objects = batch(size, rows)
-    calls = {"backbone alone": turns_of(*classifier(options.backbone, size), images, labels)}
+    alone = classifier(options.backbone, size)
+    calls = {"backbone alone": turns_of(alone, exported(alone), images, labels)}
     for width in options.width:
-        model, answering = detector(options.backbone, size, width)
+        model = detector(options.backbone, size, width)
         let_it_find(model, images)
-        found = answering(images)["num_detections"].mean()
+        answering = exported(model)
+        found = answering(images)["num_detections"].numpy().mean()
         print(f"width {width}: {head_size(model)} weights in pyramid and head, {found:.1f} boxes found an image")
         calls[f"width {width}"] = turns_of(model, answering, images, objects, detection_targets)
     if options.retinanet:

@@ -72,11 +72,11 @@ def _show(stores: list[StoredFeatures], title: str) -> None:
 
     from tlkit.features.feature_store import size
 
-    console = Console(markup=False, highlight=False)
-    console.print(f"{title}: {f'{len(stores)} of' if stores else 'none.'}", end=" " if stores else "\n")
     if not stores:
+        print(f"{title}: none.")
         return
-    console.print(f"{size(sum(store.num_bytes for store in stores))}, the longest unused first")
+    total = size(sum(store.num_bytes for store in stores))
+    print(f"{title}: {len(stores)} of {total}, the longest unused first")
     table = Table("backbone", "up to", "of", "rows", "size", "last used", "folder", box=None, pad_edge=False)
     for store in stores:
         about: dict[str, Any] = store.made_of["made_of"]
@@ -91,4 +91,4 @@ def _show(stores: list[StoredFeatures], title: str) -> None:
             f"{datetime.datetime.fromtimestamp(store.last_used):%Y-%m-%d %H:%M}",
             store.folder.name,
         )
-    console.print(table)
+    Console(markup=False, highlight=False).print(table)

@@ -82,7 +82,7 @@ def told(process):
 def test_two_workers_train_as_one_process_does(tmp_path):
     """20 steps of SGD with shares of unequal size, a loss of regularization, validation, evaluate, predict."""
     addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    workers = [start(tmp_path, name, addresses, index) for index, name in enumerate(("auto", "multi-worker"))]
+    workers = [start(tmp_path, name, addresses, index) for index, name in enumerate(["multi-worker"] * 2)]
     found = [told(worker) for worker in workers]
     alone = told(start(tmp_path, "auto"))
     assert [each["replicas"] for each in (*found, alone)] == [2, 2, 1]

@@ -262,6 +262,23 @@ COMMANDS = """
 
 
 @pytest.mark.slow
+def test_stopping_before_the_first_epoch_is_over_is_one_sentence(project):
+    code = textwrap.dedent("""
+        import sys
+        sys.argv = ["train", "--inspect", "False"]
+        import flowers.train as module
+        def stopped(*_):
+            raise KeyboardInterrupt
+        module.train = stopped
+        with module.exit_on_user_error():
+            module.main()
+    """)
+    done = subprocess.run([sys.executable, "-c", code], cwd=project, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: Stopped by hand before the first epoch was over")
+
+
+@pytest.mark.slow
 def test_every_command_works(photos, tmp_path):
     project = generate("image-classifier", tmp_path, data=photos)
     (project / "broken.jpg").write_bytes(b"no photo at all")

@@ -27,11 +27,10 @@ def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
     """Choose the strategy to build and compile the model under: `with strategy.scope(): ...`.
 
     Args:
-        name: "auto": several workers where `TF_CONFIG` names them, else all GPUs of this machine when there are
-            several, else the one device. "one-device": the first GPU, or the CPU. "mirrored": every GPU, or every
-            logical CPU device. "multi-worker": one process on each of several machines, as `TF_CONFIG` or SLURM
-            tells; call it before anything else of TensorFlow runs. "tpu": the TPU of this machine or, where
-            `TPU_NAME` names one, that; not tried by tlkit's tests.
+        name: "auto": all GPUs of this machine when there are several, else the one device. "one-device": the first
+            GPU, or the CPU. "mirrored": every GPU, or every logical CPU device. "multi-worker": one process on each
+            of several machines, as `TF_CONFIG` or SLURM tells; call it before anything else of TensorFlow runs.
+            "tpu": the TPU of this machine or, where `TPU_NAME` names one, that; not tried by tlkit's tests.
 
     Returns:
         A `tf.distribute.Strategy`. The batch size given to `fit` is the global one, shared out among the replicas.
@@ -53,7 +52,7 @@ def choose_strategy(name: str = "auto") -> tf.distribute.Strategy:
         raise UserError(
             f"choose_strategy: there is no strategy {name!r}. Expected one of {', '.join(map(repr, STRATEGIES))}."
         )
-    if name == "multi-worker" or (name == "auto" and _num_workers() > 1):
+    if name == "multi-worker":
         return _multi_worker()
     if name == "tpu":
         return _tpu()
@@ -76,13 +75,8 @@ def is_chief(strategy: tf.distribute.Strategy | None = None) -> bool:
     return resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
 
 
-def _num_workers() -> int:
-    cluster = _tf_config().get("cluster") or {}
-    return sum(len(cluster.get(job) or ()) for job in ("chief", "worker"))
-
-
-def _tf_config() -> dict[str, Any]:
-    words = os.environ.get("TF_CONFIG") or "{}"
+def _check_tf_config() -> None:
+    words = os.environ["TF_CONFIG"]
     try:
         config = json.loads(words)
     except ValueError:
@@ -92,13 +86,12 @@ def _tf_config() -> dict[str, Any]:
             f"The environment variable TF_CONFIG is no JSON object: {words!r}. Expected one such as "
             '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}.'
         )
-    return config
 
 
 @functools.cache
 def _multi_worker() -> tf.distribute.Strategy:
     if os.environ.get("TF_CONFIG"):
-        _tf_config()  # a torn one is named here
+        _check_tf_config()
         resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     elif os.environ.get("SLURM_JOB_ID"):
         resolver = tf.distribute.cluster_resolver.SlurmClusterResolver()
@@ -160,7 +153,7 @@ class _MultiWorkerStrategy(tf.distribute.MultiWorkerMirroredStrategy):  # type: 
     """
 
     def reduce(self, reduce_op: Any, value: Any, axis: int | None) -> Any:
-        if axis is None and isinstance(value, tuple):  # a batch
+        if reduce_op == "MEAN" and axis is None and isinstance(value, tuple):  # as Keras asks, of a batch
             return tf.nest.map_structure(lambda leaf: self.experimental_local_results(leaf)[0], value)
         if axis == 0 and self.experimental_local_results(value)[0].shape.rank == 0:
             axis = None

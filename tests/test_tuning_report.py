@@ -2,6 +2,7 @@
 
 import errno
 import math
+import re
 from pathlib import Path
 
 import keras
@@ -13,6 +14,7 @@ from tlkit import UserError
 from tlkit.evaluation import plot_parallel_coordinates, plot_setting_importance, plot_trial_curves
 from tlkit.tuning import Confirmed, Trial, conclude, confirm_best, setting_importance
 from tlkit.tuning.confirm import verdict
+from tlkit.tuning.report import print_trials
 
 
 @pytest.fixture(autouse=True)
@@ -33,6 +35,17 @@ def trials_in(folder, scores, **settings):
         if score is not None:
             (place / "history.csv").write_text(f"epoch,loss\n0,{score + 1}\n1,{score}\n")
     return sorted(made, key=lambda trial: math.inf if trial.score is None else trial.score)
+
+
+def test_the_best_are_printed_whole_in_80_columns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    name, values = "opening_learning_rate_multiplier", [0.03296, 0.01234, 0.5678, 0.00123, 0.7]
+    print_trials(trials_in(tmp_path, [0.5, 0.4, 0.2, 0.1, 0.7], **{name: values}), "val_loss")
+    lines = [re.split(r"\s*[│┃]\s*", line) for line in capsys.readouterr().out.splitlines()]
+    rows = {cells[1]: cells[2:-1] for cells in lines if len(cells) > 1}
+    assert rows["trial"] == ["4", "3", "2", "1"]  # the worst, 5, is left to the report
+    assert rows["val_loss"] == ["0.1000", "0.2000", "0.4000", "0.5000"]
+    assert rows[name] == ["0.00123", "0.5678", "0.01234", "0.03296"]
 
 
 def test_the_best_three_and_the_defaults_run_on_new_seeds(tmp_path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from tlkit.evaluation import plot_parallel_coordinates, plot_setting_importance, plot_trial_curves
 from tlkit.tuning.confirm import Confirmed, confirm_best, verdict
@@ -17,6 +17,7 @@ from tlkit.tuning.importance import TRIALS_PER_SETTING, setting_importance
 from tlkit.tuning.trial import Trial, number_of, short
 
 REPORT = "report.md"
+_SHOWN = 4  # trials, beside names such as opening_learning_rate_multiplier, in 80 columns
 
 
 def conclude(
@@ -53,11 +54,14 @@ def conclude(
 
 
 def print_trials(trials: Sequence[Trial], objective: str) -> None:
-    """Print every trial, best first."""
-    table = Table("trial", objective, *_columns(trials), title="best first")
-    for trial in trials:
-        table.add_row(*_cells(trial, trials))
-    Console().print(table)
+    """Print the best trials, a column each: the settings are many, and a terminal has 80 columns."""
+    names = ["trial", objective, *_columns(trials)]
+    shown = [_cells(trial, trials) for trial in trials[:_SHOWN]]
+    table = Table(*(Column(cell, no_wrap=True) for cell in (names[0], *(cells[0] for cells in shown))))
+    for place, name in enumerate(names[1:], 1):
+        table.add_row(name, *(cells[place] for cells in shown))
+    table.title = "best first" if len(shown) == len(trials) else f"the best {len(shown)} of {len(trials)}"
+    Console(markup=False, highlight=False).print(table)
 
 
 def write_report(

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import subprocess
 import sys
 import tracemalloc
@@ -338,6 +339,17 @@ def test_another_text_another_fingerprint(tmp_path):
     assert first["classes"] == "odd, plain" and first["train"].split()[1] == "texts"
     for changed in (ROWS[:-1], [*ROWS[:-1], (ROWS[-1][0], "odd")], [*ROWS[:-1], ("another", "plain")]):
         assert first != fingerprint_texts(split_texts(write_csv(tmp_path / "c.csv", changed), seed=1))
+
+
+def test_of_very_files_place_and_time_count(tmp_path):
+    def very_files(name):
+        return fingerprint_texts(split_texts(tmp_path / name, seed=1), times=True)
+
+    write_csv(tmp_path / "a.csv"), write_csv(tmp_path / "b.csv")
+    first = very_files("a.csv")
+    assert very_files("a.csv") == first != very_files("b.csv")
+    os.utime(tmp_path / "a.csv", (0, 0))
+    assert very_files("a.csv") != first
 
 
 # Without labels -----------------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def test_it_is_the_same_training(plain, kept):
     assert "Features, epoch 3: features after its stage 'stride_8' are kept: about" in said
     # One epoch is left: keeping features would cost what it saves.
     assert "Features, epoch 5: 1 epoch trains end to end: the frozen part would run over 60 rows" in said
-    assert said.count("Features of 40 training examples after") == 2
+    assert said.count(": 40 training and 20 validation examples") == 2
     assert "Epoch 5/5" in said and "5/5" in said
 
 
@@ -167,6 +167,26 @@ def test_a_second_run_computes_no_features(image_model, data, kept, monkeypatch)
     model = build(image_model)
     fit_on_kept(model, data, kept[-1], num_epochs=2)
     assert len(list_features(kept[-1])) == 4  # two cuts, training and validation
+
+
+def test_given_labels_spare_a_pass(image_model, data, kept, no_measuring):
+    unreadable = in_order(data).skip(1).map(lambda x, y: (tf.debugging.check_numerics(x / 0, "unreadable"), y))
+    train = in_order(data).take(1).concatenate(unreadable)
+    model = build(image_model)
+    options = {"epochs": EPOCHS, "seed": SEED, "fingerprint": "noise", "folder": kept[-1], "precision": "float32"}
+    labels = (data[1], data[1][:20])
+    train_epoch = epoch_of(data)  # of the last epoch, which trains end to end
+    fit_on_features(
+        model,
+        train,
+        in_order(data, 20),
+        labels=labels,
+        train_epoch=train_epoch,
+        callbacks=[unfreezing()],
+        verbose=0,
+        **options,
+    )
+    assert_same(model, kept[0], 0)
 
 
 def test_float16_and_adam_give_the_same_loss_curve(image_model, data, tmp_path, no_measuring):
@@ -242,13 +262,21 @@ class Kill(keras.callbacks.Callback):
         pass
 
 
-def test_a_training_that_was_killed_ends_in_the_same_weights(image_model, data, kept, tmp_path, no_measuring):
+def test_a_training_that_was_killed_ends_in_the_same_weights(
+    image_model, data, kept, tmp_path, no_measuring, monkeypatch, capsys
+):
     with pytest.raises(KeyboardInterrupt):
-        fit_on_kept(build(image_model), data, kept[-1], [Kill(3, 0), ExactResume(tmp_path)])
+        fit_on_kept(build(image_model), data, kept[-1], [Kill(3, 1), ExactResume(tmp_path)])
     resume, model = ExactResume(tmp_path), build(image_model)
     assert resume.initial_epoch == 3
     never = Kill(99, 0)
-    history = fit_on_kept(model, data, kept[-1], [never, resume], initial_epoch=resume.initial_epoch)
+    # What was decided holds, though the features are gone and reading them would now take longer than the backbone.
+    monkeypatch.setattr("tlkit.features.plan._seconds_to_read", lambda features, folder: 1e6)
+    options = {"initial_epoch": resume.initial_epoch, "verbose": 1}
+    history = fit_on_kept(model, data, tmp_path / "anew", [never, resume], **options)
+    assert (
+        "1 epoch trains on features after its stage 'stride_8', as before the interruption" in capsys.readouterr().out
+    )
     assert_same(model, kept[0], 0)
     assert history.history == kept[1].history
 
@@ -258,7 +286,7 @@ def test_augmented_copies(image_model, data, tmp_path, no_measuring, capsys):
     fit_on_kept(model, data, tmp_path, num_epochs=4, copies=2, verbose=1, schedule={0: 0})
     said = capsys.readouterr().out
     assert "Augmentation: 2 versions of each example for 4 epochs (`copies`)." in said
-    assert "after the backbone, version 2 of 2" in said
+    assert "Features after the backbone: 2 versions of 40 training and 20 validation examples" in said
     stores = {store.made_of["made_of"].get("copy"): store.folder for store in list_features(tmp_path)}
     assert stores.keys() == {0, 1, None}  # None: the validation, which is not augmented
     # Epoch e trains on version e % 2, in the order of epoch e.
@@ -389,6 +417,7 @@ def test_arguments(image_model, data, tmp_path):
         (model, good.map(lambda x, y: x), {}, "Received: TensorSpec"),
         (model, good.repeat(), {}, "`train` never ends. Expected each example once"),
         (model, good.take(0), {}, "`train` holds no example"),
+        (model, good, {"labels": (data[1][:32], None)}, "labels of `train` .* Received: 32 for 5 batches of 8"),
     ]:
         with pytest.raises(tlkit.UserError, match=message):
             fit_on_features(chosen, train, **{**options, **more})
@@ -421,6 +450,10 @@ def plan(**options):
             "would run over 600 rows to keep their features, and no more than that without",
         ),
         ({"rows_missing": 0, "epochs": 1}, True, "the features after X are on disk already; 1 epoch trains on them"),
+        # What was decided before an interruption holds, whatever it would cost now.
+        ({"decided": True, "read_seconds": 0.016}, True, "4 epochs train on features after X, as before the inter"),
+        ({"decided": False}, False, "4 epochs train end to end, as before the interruption"),
+        ({"decided": True, "budget": 299_999}, False, "would take 300 kB, more than"),
         ({"budget": 299_999}, False, "would take 300 kB, more than the 300 kB of `budget`"),
     ],
 )

@@ -1,5 +1,6 @@
 """What changes the fingerprint of an image data set, and what does not."""
 
+import os
 import shutil
 
 import pytest
@@ -54,3 +55,17 @@ def test_it_changes_with_the_photos(tmp_path, change):
 def test_it_changes_with_the_split(tmp_path):
     folder = make_photos(tmp_path / "a")
     assert fingerprint(folder, seed=1)["train"] != fingerprint(folder, seed=0)["train"]
+
+
+def very_files(folder):
+    return fingerprint_images(split_image_folder(folder, seed=0), times=True)
+
+
+def test_of_very_files_place_and_time_count(tmp_path):
+    """A file of the same name and size may show something else."""
+    first = very_files(make_photos(tmp_path / "a"))
+    assert very_files(tmp_path / "a") == first
+    shutil.copytree(tmp_path / "a", tmp_path / "b")  # with its times
+    assert very_files(tmp_path / "b") != first
+    os.utime(tmp_path / "a" / "ant" / "0.png", (0, 0))
+    assert very_files(tmp_path / "a") != first

@@ -8,13 +8,15 @@ import os
 from tlkit.data.split_image_folder import ImageFile, ImageSplits
 
 
-def fingerprint_images(files: ImageSplits) -> dict[str, str]:
+def fingerprint_images(files: ImageSplits, *, times: bool = False) -> dict[str, str]:
     """Describe the images of each part, for `ExactResume(fingerprint=...)`: another data set is another training.
 
     Counted are each file's place below their common folder, its labels and its size in bytes; no file is read.
 
     Args:
         files: The parts, as in `ImageFolder.files`.
+        times: Whether these very files are meant, for `fit_on_features(fingerprint=...)`: their folder and when each
+            was last changed are counted then, and their labels, which features do not depend on, are not.
 
     Returns:
         Number of images and a checksum for each part, and the class names.
@@ -27,13 +29,15 @@ def fingerprint_images(files: ImageSplits) -> dict[str, str]:
     parts = {"train": files.train, "validation": files.validation, "test": files.test}
     paths = [file.path for part in parts.values() for file in part]
     root = os.path.commonpath([path.parent for path in paths]) if paths else ""
-    described = {name: f"{len(part)} images ({_checksum(part, root)})" for name, part in parts.items()}
-    return {**described, "classes": ", ".join(files.class_names)}
+    described = {name: f"{len(part)} images ({_checksum(part, root, times)})" for name, part in parts.items()}
+    return described | ({"folder": os.path.abspath(root)} if times else {"classes": ", ".join(files.class_names)})
 
 
-def _checksum(part: list[ImageFile], root: str) -> str:
+def _checksum(part: list[ImageFile], root: str, times: bool) -> str:
     digest = hashlib.sha256()
     for file in part:
-        place = os.path.relpath(file.path, root)
-        digest.update(f"{place}\0{file.classes}\0{file.path.stat().st_size}\n".encode("utf-8", "surrogateescape"))
+        found = file.path.stat()
+        known: object = found.st_mtime_ns if times else file.classes
+        line = f"{os.path.relpath(file.path, root)}\0{known}\0{found.st_size}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:12]

@@ -49,6 +49,13 @@ class ImageFolder(NamedTuple):
         """Whether an image may show any number of the classes: labels are then rows of zeros and ones."""
         return self.files.multi_label
 
+    @property
+    def labels(self) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+        """The labels of training and validation, in the order of `files`: no image is read for them."""
+        dtype = np.float32 if self.multi_label else np.int32
+        train, validation = (_labels(part, self.files) for part in (self.files.train, self.files.validation))
+        return train.astype(dtype), validation.astype(dtype)
+
 
 def load_image_folder(
     folder: str | Path,

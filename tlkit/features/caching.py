@@ -10,13 +10,14 @@ import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+import tlkit
 from tlkit.backbones import Backbone
 from tlkit.errors import UserError
 from tlkit.features.feature_store import FeatureStore, check_precision
@@ -78,7 +79,7 @@ def cache_features(
     """
     draws = (seed, copy, _num_rows(_inputs(next(iter(batches))))) if training else None
     store = open_store(prefix, describe_prefix(prefix), fingerprint, num_rows, folder, precision, draws)
-    fill_store(store, prefix, batches, draws, title)
+    fill_store(store, prefix, batches, draws, progress_bar([store], title))
     return store
 
 
@@ -130,7 +131,7 @@ def describe_prefix(prefix: keras.Model) -> dict[str, Any]:
         "weights": f"sha256 {weights.hexdigest()}",
         "output": [list(prefix.output.shape[1:]), keras.backend.standardize_dtype(prefix.output.dtype)],
         "layers": _plain(prefix.get_config(), places),
-        "tensorflow": tf.__version__,
+        "versions": [tlkit.__version__, tf.__version__],
     }
 
 
@@ -160,17 +161,16 @@ def fill_store(
     prefix: keras.Model,
     batches: tf.data.Dataset,
     draws: tuple[int, int, int] | None,
-    title: str | None,
+    advance: Callable[[int], None],
 ) -> None:
-    """Compute what a store lacks."""
+    """Compute what a store lacks; `advance` is called with the number of rows that each batch brought."""
     missing = store.missing()
     if not missing:
         return
     wanted = set(missing)
     pending: dict[int, list[np.ndarray]] = {shard: [] for shard in missing}
     run = runner_of(prefix, training=draws is not None)
-    bar = _progress(sum(len(store.rows_of(shard)) for shard in missing), title)
-    row = done = 0
+    row = 0
     with own_draws(prefix, draws) as seed_for:
         for batch in batches:
             x = _inputs(batch)
@@ -185,11 +185,10 @@ def fill_store(
                 rows = store.rows_of(shard)
                 part = features[max(rows.start - first, 0) : rows.stop - first]
                 pending[shard].append(part)
-                done += len(part)
+                advance(len(part))
                 if row >= rows.stop:
                     store.write(shard, np.concatenate(pending.pop(shard)))
                     wanted.remove(shard)
-            bar.update(done)
     if row != store.num_rows:
         raise UserError(
             f"cache_features: the data set has {row} examples. Expected the {store.num_rows} of `num_rows`. Give the "
@@ -197,12 +196,14 @@ def fill_store(
         )
 
 
-def _progress(num_rows: int, title: str | None) -> keras.utils.Progbar:
-    """A moving bar where it can move, one line in a log; nothing without a title."""
-    if title:
-        print(title)
+def progress_bar(stores: Sequence[FeatureStore], title: str | None) -> Callable[[int], None]:
+    """A bar over the rows that stores lack, moving where it can move, one line in a log; nothing without a title."""
+    num_rows = sum(len(store.rows_of(shard)) for store in stores for shard in store.missing())
+    if title is None or num_rows == 0:
+        return lambda more: None
+    print(title)
     moves = sys.stdout.isatty() or "ipykernel" in sys.modules
-    return keras.utils.Progbar(num_rows, unit_name="row", verbose=0 if title is None else 1 if moves else 2)
+    return keras.utils.Progbar(num_rows, unit_name="row", verbose=1 if moves else 2).add
 
 
 def runner_of(prefix: keras.Model, *, training: bool) -> Callable[[tf.Tensor], tf.Tensor]:

@@ -27,6 +27,7 @@ def fit_on_features(
     fingerprint: Any,
     seed: int,
     train_epoch: Callable[[tf.Tensor], tf.data.Dataset] | None = None,
+    labels: tuple[Any, Any] | None = None,
     initial_epoch: int = 0,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     class_weight: dict[int, float] | None = None,
@@ -51,10 +52,13 @@ def fit_on_features(
             labels and weights, which stay in memory, and again for features that are not on disk.
         validation: As `train`, or None.
         epochs: Int. The number of the epoch at which training ends.
-        fingerprint: What tells these examples from others, such as `fingerprint_images(files)`: anything JSON holds.
+        fingerprint: What tells these examples from others, such as `fingerprint_images(files, times=True)`: anything
+            JSON holds.
         seed: Int. The order of epoch e follows from (seed, e), as that of `train_epoch` in `load_image_folder`.
         train_epoch: Function of the tensor `[seed, epoch]` to the batches of that epoch, for those trained end to end,
             such as `ImageFolder.train_epoch`. Defaults to `None`: the inputs of `train` are then held in memory.
+        labels: Pair of arrays: y of `train` and of `validation`, in their order, such as `ImageFolder.labels`. Defaults
+            to `None`: a pass over both finds them, which decodes every image.
         initial_epoch: Int. The epoch to begin with, such as `ExactResume.initial_epoch`.
         callbacks: As for `fit`. They see the whole model.
         class_weight: As for `fit`.
@@ -86,17 +90,19 @@ def fit_on_features(
         all devices; features are computed on one.
         What cannot be cut (several inputs, outputs that need more than the backbone's, `training_mode=True`) trains
         end to end, which is said.
-        With `ExactResume` a killed training ends in the same weights, bit for bit as far as what is kept stays in the
-        folder: an epoch on features of 16 bits and one trained end to end differ in their last digits.
+        With `ExactResume` a killed training ends in the same weights, bit for bit: it goes on with what was decided,
+        and features that are gone are computed again.
         Not for data sets that mix their rows anew in each epoch, as `pair_domains` does.
     """
     _check(model, copies, precision, callbacks)
     settings = Settings(fingerprint, seed, train_epoch, copies, precision, folder, budget, talks=verbose != 0)
-    rows = Rows.read("train", train)
-    validation_rows = None if validation is None else Rows.read("validation", validation)
+    train_labels, validation_labels = labels or (None, None)
+    rows = Rows.read("train", train, train_labels)
+    validation_rows = None if validation is None else Rows.read("validation", validation, validation_labels)
     options = {"verbose": verbose, "epochs": epochs, "steps": rows.steps}
+    kept = KeptFeatures()
     callback_list = keras.callbacks.CallbackList(
-        list(callbacks), add_history=True, add_progbar=verbose != 0, model=model, **options
+        [kept, *callbacks], add_history=True, add_progbar=verbose != 0, model=model, **options
     )
     within, way, logs = _WithinEpoch(callback_list, model), None, {}
     model.stop_training = False
@@ -106,7 +112,7 @@ def fit_on_features(
             callback_list.on_epoch_begin(epoch)
             if way is None or way.weights != training_weights(model):
                 planned = epochs_of_this_cut(callbacks, epoch, epochs)
-                way = choose_way(model, rows, validation_rows, range(epoch, epoch + planned), settings)
+                way = choose_way(model, rows, validation_rows, range(epoch, epoch + planned), settings, kept.decisions)
                 _restart_bar(callback_list, epoch)
             logs = within.run(way, epoch, class_weight)
             callback_list.on_epoch_end(epoch, logs)
@@ -116,6 +122,20 @@ def fit_on_features(
         model.optimizer.finalize_variable_values(model.trainable_weights)
     callback_list.on_train_end(logs)
     return model.history
+
+
+class KeptFeatures(keras.callbacks.Callback):
+    """Which epochs train on features, for `ExactResume` to keep."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decisions: dict[str, bool] = {}  # by the number of frozen stages
+
+    def get_state(self) -> dict[str, bool]:
+        return dict(self.decisions)
+
+    def set_state(self, state: dict[str, bool]) -> None:
+        self.decisions.update(state)
 
 
 class _WithinEpoch(keras.callbacks.CallbackList):

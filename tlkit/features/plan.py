@@ -42,6 +42,7 @@ class Plan:
         prefix_seconds: p, or None where it was not measured, since nothing depends on it.
         read_seconds: r, likewise.
         devices: How many devices train.
+        decided: What an earlier call decided, which this one goes on with; None where it decides.
     """
 
     epochs: int
@@ -52,6 +53,7 @@ class Plan:
     prefix_seconds: float | None = None
     read_seconds: float | None = None
     devices: int = 1
+    decided: bool | None = None
 
     @property
     def disk(self) -> int:
@@ -62,11 +64,15 @@ class Plan:
     def needs_measuring(self) -> bool:
         """Whether p and r decide: nothing is left to compute, or more than without, whatever they are."""
         rows_anew = self.epochs * self.rows_an_epoch / self.devices
+        if self.decided is not None:
+            return False
         return self.rows_missing > 0 and self.disk <= self.budget and self.rows_missing < rows_anew
 
     @property
     def keeps(self) -> bool:
         """Whether features are kept."""
+        if self.decided is not None:
+            return self.decided and self.disk <= self.budget
         if self.rows_missing == 0:
             return True
         if not self.needs_measuring:
@@ -86,6 +92,9 @@ class Plan:
     def sentence(self, where: str) -> str:
         """What is done and why; `where` is where the model is cut, such as "stage 'stride_32'"."""
         epochs, train = ("1 epoch", "trains") if self.epochs == 1 else (f"{self.epochs} epochs", "train")
+        if self.decided is not None and self.keeps == self.decided:
+            how = f"on features after {where}" if self.keeps else "end to end"
+            return f"{epochs} {train} {how}, as before the interruption."
         if self.rows_missing == 0:
             return f"the features after {where} are on disk already; {epochs} {train} on them."
         if self.disk > self.budget:

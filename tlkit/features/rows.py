@@ -31,8 +31,8 @@ class Rows:
     batch_size: int
 
     @classmethod
-    def read(cls, name: str, batches: tf.data.Dataset) -> Rows:
-        """Go through a data set once for its labels."""
+    def read(cls, name: str, batches: tf.data.Dataset, labels: Any = None) -> Rows:
+        """Go through a data set once for its labels, unless they are given."""
         spec = getattr(batches, "element_spec", None)
         if not isinstance(spec, tuple) or len(spec) not in (2, 3):
             raise UserError(
@@ -44,12 +44,21 @@ class Rows:
                 f"fit_on_features: `{name}` never ends. Expected each example once, in a fixed order. Leave out "
                 f"`repeat()` and `shuffle()`."
             )
-        found = [tf.nest.map_structure(lambda t: t.numpy(), batch[1:]) for batch in batches]
+        looked_at = batches if labels is None else batches.take(1)
+        found = [tf.nest.map_structure(lambda t: t.numpy(), batch[1:]) for batch in looked_at]
         if not found:
             raise UserError(f"fit_on_features: `{name}` holds no example. Expected at least one.")
         rest = tf.nest.map_structure(lambda *parts: np.concatenate(parts), *found)
-        first, everything = tf.nest.flatten(found[0])[0], tf.nest.flatten(rest)[0]
-        return cls(batches, rest, len(everything), len(first))
+        batch_size = len(tf.nest.flatten(found[0])[0])
+        if labels is not None:
+            rest = (np.asarray(labels),)
+            if len(spec) != 2 or -(-len(rest[0]) // batch_size) != batches.cardinality():
+                raise UserError(
+                    f"fit_on_features: the labels of `{name}` are not those of its examples. Expected one for each, "
+                    f"and batches (x, y). Received: {len(rest[0])} for {batches.cardinality()} batches of "
+                    f"{batch_size}. Leave out `labels`: they are then read."
+                )
+        return cls(batches, rest, len(tf.nest.flatten(rest)[0]), batch_size)
 
     @property
     def steps(self) -> int:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from tlkit.errors import UserError
-from tlkit.features.caching import describe_prefix, fill_store, open_store, seeds_of
+from tlkit.features.caching import describe_prefix, fill_store, open_store, progress_bar, seeds_of
 from tlkit.features.cutting import cut_model, the_backbone
 from tlkit.features.feature_store import FeatureStore
 from tlkit.features.plan import Plan, default_budget, measured, num_devices, order_seed
@@ -59,7 +59,14 @@ def training_weights(model: keras.Model) -> frozenset[int]:
     return frozenset(id(weight) for weight in model.trainable_weights)
 
 
-def choose_way(model: keras.Model, rows: Rows, validation: Rows | None, epochs: range, settings: Settings) -> Way:
+def choose_way(
+    model: keras.Model,
+    rows: Rows,
+    validation: Rows | None,
+    epochs: range,
+    settings: Settings,
+    decisions: dict[str, bool],
+) -> Way:
     """Choose how these epochs train, say it, and compute the features that are missing.
 
     Args:
@@ -68,6 +75,8 @@ def choose_way(model: keras.Model, rows: Rows, validation: Rows | None, epochs: 
         validation: Those for validation, or None.
         epochs: The epochs until another stage opens.
         settings: How features are kept.
+        decisions: By the number of frozen stages, whether features are kept: followed where it is there, else written
+            down. What was measured once is another time a little different, and a resumed training shall be the same.
     """
     if not num_frozen(model) and the_backbone(model).stages:
         settings.say(epochs.start, "every stage is open: it trains end to end.")
@@ -80,8 +89,10 @@ def choose_way(model: keras.Model, rows: Rows, validation: Rows | None, epochs: 
         return _end_to_end(model, rows, validation, settings)
     stores = _Stores.open(prefix, rows, validation, epochs, settings)
     plan = stores.plan(len(epochs), settings.budget, num_devices(model))
+    plan = dataclasses.replace(plan, decided=decisions.get(str(num_frozen(model))))
     plan = measured(plan, prefix, rows.batches, stores.all[0], stores.draws is not None)
     settings.say(epochs.start, plan.sentence(where) + stores.note(len(epochs)))
+    decisions[str(num_frozen(model))] = plan.keeps
     if not plan.keeps:
         return _end_to_end(model, rows, validation, settings)
     stores.fill(prefix, where, settings.talks)
@@ -186,14 +197,15 @@ class _Stores:
     def fill(self, prefix: keras.Model, where: str, talks: bool) -> None:
         """Compute what is missing."""
         rows, validation = self.data
+        versions = f"{len(self.train)} versions of " if len(self.train) > 1 else ""
+        judged = f" and {validation.num_rows:,} validation" if validation else ""
+        title = f"Features after {where}: {versions}{rows.num_rows:,} training{judged} examples"
+        advance = progress_bar(self.all, title if talks else None)
         for copy, store in self.train.items():
             drawn = None if self.draws is None else (self.draws[0], copy, self.draws[1])
-            version = f", version {copy + 1} of {self.copies}" if self.copies > 1 else ""
-            title = f"Features of {rows.num_rows:,} training examples after {where}{version}" if talks else None
-            fill_store(store, prefix, rows.batches, drawn, title)
+            fill_store(store, prefix, rows.batches, drawn, advance)
         if validation is not None:
-            title = f"Features of {validation.num_rows:,} validation examples after {where}" if talks else None
-            fill_store(self.validation, prefix, validation.batches, None, title)
+            fill_store(self.validation, prefix, validation.batches, None, advance)
 
 
 def compile_like(model: keras.Model, tail: keras.Model) -> None:

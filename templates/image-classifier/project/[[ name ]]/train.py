@@ -25,6 +25,7 @@ from tlkit.data import epochs, fingerprint_images
 from tlkit.domain import AdaptationScores, one_domain
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
+from tlkit.features import fit_on_features
 from tlkit.finetune import find_learning_rate
 from tlkit.settings import parse_flags, save_config
 
@@ -95,18 +96,31 @@ def train(
         keras.callbacks.TensorBoard(run / "tensorboard", write_graph=False),
         resume,  # last: it saves what the others have done in the epoch
     ]
-    history = model.fit(
-        # The order of the photos is a function of seed and epoch, also where a training goes on.
-        epochs(train_epoch, seed=config.seed, first_epoch=resume.initial_epoch),
-        steps_per_epoch=len(data.train),
-        initial_epoch=resume.initial_epoch,
-        epochs=config.epochs,
-        validation_data=validation,
-        class_weight=class_weight,
-        shuffle=False,  # by Keras
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a moving bar on a terminal, one line an epoch in a log
-    )
+    options = {
+        "initial_epoch": resume.initial_epoch,
+        "epochs": config.epochs,
+        "class_weight": class_weight,
+        "callbacks": callbacks,
+        "verbose": 1 if sys.stdout.isatty() else 2,  # a moving bar on a terminal, one line an epoch in a log
+    }
+    # Either way the order of the photos is a function of seed and epoch, also where a training goes on.
+    if config.keep_features and not target:  # what is closed runs once, not in every epoch, where that is faster
+        history = fit_on_features(
+            model,
+            data.train_in_order,
+            validation,
+            fingerprint=fingerprint_images(data.files, times=True),
+            seed=config.seed,
+            train_epoch=train_epoch,
+            labels=data.labels,
+            copies=config.feature_copies,
+            **options,
+        )
+    else:
+        batches = epochs(train_epoch, seed=config.seed, first_epoch=resume.initial_epoch)
+        history = model.fit(
+            batches, steps_per_epoch=len(data.train), validation_data=validation, shuffle=False, **options
+        )
     if pause_after is None:
         resume.clear()  # nothing is left to go on with
     return history.history

@@ -100,9 +100,9 @@ def fit_on_features(
     rows = Rows.read("train", train, train_labels)
     validation_rows = None if validation is None else Rows.read("validation", validation, validation_labels)
     options = {"verbose": verbose, "epochs": epochs, "steps": rows.steps}
-    kept = KeptFeatures()
+    kept, bar = KeptFeatures(), _LateBar()
     callback_list = keras.callbacks.CallbackList(
-        [kept, *callbacks], add_history=True, add_progbar=verbose != 0, model=model, **options
+        [kept, *callbacks, *([bar] if verbose else [])], add_history=True, model=model, **options
     )
     within, way, logs = _WithinEpoch(callback_list, model), None, {}
     model.stop_training = False
@@ -113,7 +113,8 @@ def fit_on_features(
             if way is None or way.weights != training_weights(model):
                 planned = epochs_of_this_cut(callbacks, epoch, epochs)
                 way = choose_way(model, rows, validation_rows, range(epoch, epoch + planned), settings, kept.decisions)
-                _restart_bar(callback_list, epoch)
+            if verbose:
+                bar.begin(epoch)
             logs = within.run(way, epoch, class_weight)
             callback_list.on_epoch_end(epoch, logs)
             if model.stop_training:
@@ -200,6 +201,16 @@ class _WithinEpoch(keras.callbacks.CallbackList):
         self.outer.on_test_batch_end(batch, logs)
 
 
+class _LateBar(keras.callbacks.ProgbarLogger):
+    """Keras' bar, begun once the features are there: what is said of them comes first, and their time is not its."""
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        pass
+
+    def begin(self, epoch: int) -> None:
+        super().on_epoch_begin(epoch)
+
+
 @contextlib.contextmanager
 def _averages_at_the_end(optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Keras ends each `fit` by giving weights their moving averages (`use_ema`); here only the training ends so."""
@@ -208,13 +219,6 @@ def _averages_at_the_end(optimizer: keras.optimizers.Optimizer) -> Iterator[None
         yield
     finally:
         del optimizer.finalize_variable_values
-
-
-def _restart_bar(callback_list: keras.callbacks.CallbackList, epoch: int) -> None:
-    """The time for features is not that of the epoch's steps."""
-    for callback in callback_list.callbacks:
-        if isinstance(callback, keras.callbacks.ProgbarLogger):
-            callback.on_epoch_begin(epoch)
 
 
 def _check(model: keras.Model, copies: int, precision: str, callbacks: Sequence[keras.callbacks.Callback]) -> None:

@@ -34,7 +34,7 @@ class Settings:
     def say(self, epoch: int, sentence: str) -> None:
         """Print what becomes of features from an epoch on."""
         if self.talks:
-            print(f"\nFeatures, epoch {epoch + 1}: {sentence}")
+            print(f"Features, epoch {epoch + 1}: {sentence}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,9 @@ def choose_way(
         prefix, tail, where = _cut(model)
         compile_like(model, tail)
     except UserError as error:
-        settings.say(epochs.start, f"it trains end to end, since nothing can be kept: {error}")
+        # Of an error as all of tlkit's are (who: what. Expected ...), what: there is nothing to do about it.
+        reason = str(error).partition(": ")[2].partition(". Expected")[0]
+        settings.say(epochs.start, f"it trains end to end, since {reason}.")
         return _end_to_end(model, rows, validation, settings)
     stores = _Stores.open(prefix, rows, validation, epochs, settings)
     plan = stores.plan(len(epochs), settings.budget, num_devices(model))

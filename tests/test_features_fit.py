@@ -204,7 +204,7 @@ def test_callbacks_see_the_whole_model(image_model, data, tmp_path, no_measuring
     seen = []
     callbacks = [
         LearningRateLogger(),
-        keras.callbacks.ModelCheckpoint(tmp_path / "model.keras"),
+        keras.callbacks.ModelCheckpoint(tmp_path / "model.keras", "val_accuracy"),  # which is better when larger
         keras.callbacks.CSVLogger(tmp_path / "log.csv"),
         keras.callbacks.TensorBoard(tmp_path / "tensorboard"),
         keras.callbacks.EarlyStopping("loss", patience=0, start_from_epoch=2, mode="max", restore_best_weights=True),

@@ -1,5 +1,6 @@
 """The lift against the SavedModel itself: outputs, gradients, and each trap that real models hold."""
 
+import os
 import shutil
 
 import numpy as np
@@ -64,6 +65,19 @@ class TestImageModel:
         images = tf.random.stateless_uniform((2, 48, 40, 3), [3, 4])
         backbone = tlkit.load_backbone(str(image_model))
         np.testing.assert_allclose(backbone(images), original(images, training=False), atol=1e-6)
+
+    def test_the_same_model_again_is_not_lifted_again(self, image_model, tmp_path, monkeypatch):
+        folder = shutil.copytree(image_model, tmp_path / "model")
+        images = tf.random.stateless_uniform((2, 32, 32, 3), [3, 4])
+        first = tlkit.load_backbone(str(folder))
+        expected = first(images).numpy()
+        for weight in first.weights:  # as an optimizer does, in place
+            weight.value.assign_add(tf.ones(weight.shape))
+        monkeypatch.setattr("tlkit.backbones.savedmodel._load", None)
+        np.testing.assert_array_equal(tlkit.load_backbone(str(folder))(images), expected)
+        os.utime(folder / "saved_model.pb", (0, 0))  # another model, for all that is known
+        with pytest.raises(TypeError, match="'NoneType' object is not callable"):
+            tlkit.load_backbone(str(folder))
 
     def test_fixed_size(self, tmp_path):
         saved_models.save_image_model(tmp_path / "fixed", sizes=(32,))

@@ -27,6 +27,11 @@ _INSTEAD = {
     (".onnx", ".pt", ".pth", ".safetensors"): "It belongs to another framework: take the model's SavedModel.",
 }
 
+# The model lifted last, after what it was lifted from: the trials of a search open the same one again and again. Larger
+# ones (a ResNet-50 has 94 MB) would take memory from a training that opens its model once.
+_last: list[Any] = []
+_KEPT_BYTES = 100 * 2**20
+
 
 def lift_saved_model(
     folder: str | pathlib.Path,
@@ -51,9 +56,20 @@ def lift_saved_model(
     for each in folders:
         check_saved_model(each)
         scan_saved_model(each)
+    key = (folders, [_state(each) for each in folders], dict(arguments or {}), sequence_length)
+    if _last and _last[0] == key:
+        return _last[1]
     # A strategy's scope belongs to a thread: in a fresh one the model's variables are plain ones that can be read.
     with ThreadPoolExecutor(1) as thread:
-        return thread.submit(_lift, *folders, arguments=dict(arguments or {}), length=sequence_length).result()
+        lifted = thread.submit(_lift, *folders, arguments=dict(arguments or {}), length=sequence_length).result()
+    _last[:] = (key, lifted) if sum(value.nbytes for value in lifted.values.values()) <= _KEPT_BYTES else ()
+    return lifted
+
+
+def _state(folder: pathlib.Path) -> list[tuple[str, int, int]]:
+    """What changes when a file of a model does."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
 
 
 def check_saved_model(folder: pathlib.Path) -> None:

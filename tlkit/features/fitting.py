@@ -106,6 +106,7 @@ def fit_on_features(
     )
     within, way, logs = _WithinEpoch(callback_list, model), None, {}
     model.stop_training = False
+    _build_metrics(model, rows)
     callback_list.on_train_begin()
     with _averages_at_the_end(model.optimizer), model.distribute_strategy.scope():
         for epoch in range(initial_epoch, epochs):
@@ -199,6 +200,14 @@ class _WithinEpoch(keras.callbacks.CallbackList):
 
     def on_test_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.outer.on_test_batch_end(batch, logs)
+
+
+def _build_metrics(model: keras.Model, rows: Rows) -> None:
+    """Let the whole model know its metrics: callbacks with `mode="auto"` look for theirs there, whoever trains."""
+    y = keras.tree.map_structure(lambda values: tf.constant(values[:1]), rows.rest[0])
+    predicted = keras.tree.map_structure(lambda output: tf.zeros((1, *output.shape[1:]), output.dtype), model.output)
+    model.distribute_strategy.run(lambda: model.compute_metrics(None, y, predicted))
+    model.reset_metrics()
 
 
 class _LateBar(keras.callbacks.ProgbarLogger):

@@ -115,6 +115,17 @@ class Program:
 
     def function(self, input_shape: Sequence[int | None], outputs: Sequence[str]) -> Callable[..., list[tf.Tensor]]:
         """A TensorFlow function `(input, *parameters, *table handles) -> [tensors named in outputs]`."""
+        key = (tuple(input_shape), tuple(outputs))
+        if key not in self._functions:
+            self._functions[key] = self._make_function(*key)
+        return self._functions[key]
+
+    @functools.cached_property
+    def _functions(self) -> dict[tuple[Any, ...], Callable[..., list[tf.Tensor]]]:
+        """Those made so far: layers of the same program share them, since they hold no weights."""
+        return {}
+
+    def _make_function(self, input_shape: Sequence[int | None], outputs: Sequence[str]) -> Callable[..., Any]:
         graph_def = self.shaped(input_shape)
         # Outside any trace or strategy scope: the function is built once and called from all of them.
         with tf.init_scope():

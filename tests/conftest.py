@@ -28,6 +28,14 @@ def fresh_keras():
     keras.utils.clear_session(free_memory=False)  # a collection of garbage after each of 1,700 tests takes minutes
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory):
+    """What tests keep of closed stages does not go where a user's is kept."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TLKIT_CACHE_DIR", str(tmp_path_factory.mktemp("features")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def image_model(tmp_path_factory):
     """Folder of a small image model with five resolutions, BatchNorm, a residual and a regularization loss."""

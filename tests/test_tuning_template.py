@@ -30,12 +30,13 @@ def scores(search):
 
 
 @pytest.mark.slow
-def test_a_killed_search_ends_as_if_it_had_not_been(project):
+def test_a_killed_search_ends_as_if_it_had_not_been(project, tmp_path, monkeypatch):
     said = run([*SEARCH, *SHORT], project)
     assert "Train with the best: python -m flowers.train --config best" in said
     whole = scores(project / "tuning")
     best = (project / "tuning" / "best.json").read_text()
     shutil.rmtree(project / "tuning")
+    monkeypatch.setenv("TLKIT_CACHE_DIR", str(tmp_path))  # nothing is kept yet, as at the first time
 
     with open(project / "killed.txt", "w") as log:
         search = subprocess.Popen([sys.executable, *SEARCH, *SHORT], cwd=project, stdout=log, stderr=log)

@@ -71,7 +71,7 @@ def run_trial(config: Config, settings: dict, folder: Path, epochs: int | None =
     With Hyperband, `epochs` is where this round ends. What lies in `folder` is gone on from: a trial that was killed,
     or the round before.
     """
-    # Every trial runs the whole backbone, also while it is closed: what trials could share goes through `train`.
+    # Every trial runs the whole backbone, also while it is closed: each epoch draws its images and boxes anew.
     history = train(dataclasses.replace(config, **settings), folder, pause_after=epochs)
     best = {name: min if "loss" in name else max for name in history if name.startswith("val_")}
     return {name: choose(history[name]) for name, choose in best.items()}

@@ -111,12 +111,14 @@ def is_multi_label(model: keras.Model) -> bool:
 
 def build_augmentation(config: Config) -> keras.Sequential:
     """Random changes that leave the class as it is; they happen only while training."""
+    sizes = (config.rotation, config.zoom, config.shift, config.contrast)
+    rotation, zoom, shift, contrast = (min(config.augmentation * size, 1.0) for size in sizes)  # 1: the layers' largest
     steps = [
         layers.RandomFlip("horizontal", dtype="float32") if config.horizontal_flip else None,
-        layers.RandomRotation(config.rotation, dtype="float32") if config.rotation else None,
-        layers.RandomZoom(config.zoom, dtype="float32") if config.zoom else None,
-        layers.RandomTranslation(config.shift, config.shift, dtype="float32") if config.shift else None,
-        layers.RandomContrast(config.contrast, value_range=(0, 1), dtype="float32") if config.contrast else None,
+        layers.RandomRotation(rotation, dtype="float32") if rotation else None,
+        layers.RandomZoom(zoom, dtype="float32") if zoom else None,
+        layers.RandomTranslation(shift, shift, dtype="float32") if shift else None,
+        layers.RandomContrast(contrast, value_range=(0, 1), dtype="float32") if contrast else None,
     ]
     return keras.Sequential([step for step in steps if step is not None], name="augmentation")
 

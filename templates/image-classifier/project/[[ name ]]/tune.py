@@ -59,9 +59,10 @@ def search_space(hp, config: Config) -> dict:
         "head_epochs": hp.Int("head_epochs", earliest, max(earliest, latest), default=config.head_epochs),
         multiplier: hp.Float(multiplier, 0.01, 1.0, sampling="log", default=config.opening_learning_rate_multiplier),
         "dropout": hp.Float("dropout", 0.0, 0.6, default=config.dropout),
-        # How much is augmented: sizes above all, then light.
-        "zoom": hp.Float("zoom", 0.0, 0.5, default=config.zoom),
-        "contrast": hp.Float("contrast", 0.0, 0.5, default=config.contrast),
+        # A few values only: trials with the same one share the features of closed stages.
+        "augmentation": hp.Choice(
+            "augmentation", sorted({0.0, 0.5, 1.0, 1.5, config.augmentation}), default=config.augmentation
+        ),
     }
     if config.adapts:  # judged without target labels, by `adaptation_monitor`
         weight = config.adaptation_weight
@@ -77,7 +78,7 @@ def run_trial(config: Config, settings: dict, folder: Path, epochs: int | None =
     With Hyperband, `epochs` is where this round ends. What lies in `folder` is gone on from: a trial that was killed,
     or the round before.
     """
-    # Every trial runs the whole backbone, also while it is closed: what trials could share goes through `train`.
+    # What closed stages make of the photos is kept in `tlkit cache`, for all trials and workers.
     history = train(dataclasses.replace(config, **settings), folder, pause_after=epochs)
     best = {name: min if "loss" in name else max for name in history if name.startswith(("val_", "target_", "source_"))}
     return {name: choose(history[name]) for name, choose in best.items()}

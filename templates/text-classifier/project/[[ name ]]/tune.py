@@ -73,7 +73,7 @@ def run_trial(config: Config, settings: dict, folder: Path, epochs: int | None =
     With Hyperband, `epochs` is where this round ends. What lies in `folder` is gone on from: a trial that was killed,
     or the round before.
     """
-    # Every trial runs the whole backbone, also while it is closed: what trials could share goes through `train`.
+    # What closed stages make of the texts is kept in `tlkit cache`, for all trials and workers.
     history = train(dataclasses.replace(config, **settings), folder, pause_after=epochs)
     best = {name: min if "loss" in name else max for name in history if name.startswith(("val_", "target_", "source_"))}
     return {name: choose(history[name]) for name, choose in best.items()}

@@ -15,7 +15,7 @@ from tlkit.data import epochs
 from tlkit.distribution import choose_strategy
 from tlkit.features import FeatureStore, cut_model, fit_on_features, list_features
 from tlkit.features.plan import Plan
-from tlkit.finetune import LayerwiseLearningRates, prepare_unfreezing
+from tlkit.finetune import LayerwiseLearningRates, add_starting_point_penalty, prepare_unfreezing
 
 ROWS, BATCH, SEED = 40, 8, 7  # five steps an epoch
 SCHEDULE = {0: 0, 2: 1, 4: 2}
@@ -336,6 +336,20 @@ def test_sample_weights_and_moving_averages(image_model, data, tmp_path, no_meas
     options = {"seed": SEED, "fingerprint": "noise", "folder": tmp_path, "precision": "float32", "verbose": 0}
     fit_on_features(models[1], train, epochs=3, **options)
     assert_same(*models, 1e-5)
+
+
+def test_a_pull_to_the_start(image_model, data, tmp_path, no_measuring):
+    models = [build(image_model) for _ in range(2)]
+    for model in models:
+        add_starting_point_penalty(model, alpha=10.0)
+    expected = fit_plainly(models[0], data, num_epochs=2, schedule={0: 1})
+    history = fit_on_kept(models[1], data, tmp_path, num_epochs=2, schedule={0: 1})
+    assert_same(*models, 1e-5)
+    np.testing.assert_allclose(history.history["loss"], expected.history["loss"], rtol=1e-5)
+    without = build(image_model)
+    fit_plainly(without, data, num_epochs=2, schedule={0: 1})
+    moved = np.abs(without.weights[-1].numpy() - models[1].weights[-1].numpy()).max()
+    assert moved > 1e-4  # the penalty is strong enough to be seen
 
 
 def test_class_weights_in_mixed_precision(image_model, data, tmp_path, no_measuring):

@@ -18,7 +18,7 @@ from tlkit.detection import (
 )
 from tlkit.distribution import choose_strategy
 from tlkit.errors import UserError
-from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, prepare_unfreezing
+from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, add_starting_point_penalty, prepare_unfreezing
 from tlkit.settings import load_config
 
 from .config import PROJECT, RUNS, Config
@@ -38,6 +38,8 @@ def compile_model(config: Config, data: BoxData) -> keras.Model:
             )
         if config.start_from:
             start_from(config, model, data.class_names)
+        if config.l2_sp:
+            add_starting_point_penalty(model, alpha=config.l2_sp, beta=0)
         rate = SlantedTriangular(
             config.learning_rate, total_steps=max(config.epochs * len(data.train), 2), cut_fraction=config.rate_rises
         )

@@ -22,7 +22,7 @@ from tlkit.domain import (
     label_classifier,
 )
 from tlkit.errors import UserError
-from tlkit.finetune import LayerwiseLearningRates, prepare_unfreezing
+from tlkit.finetune import LayerwiseLearningRates, add_starting_point_penalty, prepare_unfreezing
 
 from .config import PROJECT, Config
 
@@ -49,6 +49,8 @@ def compile_model(config: Config, data: ImageFolder) -> keras.Model:
                 f"The setting 'stages_to_open' is {config.stages_to_open}. Expected at most {num_stages}, "
                 f"the stages of '{config.backbone}'."
             )
+        if config.l2_sp:
+            add_starting_point_penalty(model, alpha=config.l2_sp, beta=0)
         optimizer = keras.optimizers.Adam(config.learning_rate)
         if config.stages_to_open:
             optimizer = LayerwiseLearningRates(optimizer, model, layer_decay=config.layer_decay)

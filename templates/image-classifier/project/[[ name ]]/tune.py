@@ -55,6 +55,7 @@ def search_space(hp, config: Config) -> dict:
         # A factor of ten either way.
         "learning_rate": hp.Float("learning_rate", 0.1 * rate, 10 * rate, sampling="log", default=rate),
         "layer_decay": hp.Float("layer_decay", 0.1, 1.0, sampling="log", default=config.layer_decay),
+        "l2_sp": hp.Choice("l2_sp", sorted({0.0, 1e-3, 1e-2, 1e-1, config.l2_sp}), default=config.l2_sp),
         "stages_to_open": hp.Int("stages_to_open", 0, stages, default=config.stages_to_open),
         "head_epochs": hp.Int("head_epochs", earliest, max(earliest, latest), default=config.head_epochs),
         multiplier: hp.Float(multiplier, 0.01, 1.0, sampling="log", default=config.opening_learning_rate_multiplier),

@@ -39,12 +39,13 @@ if importlib.util.find_spec("my_project") is None:
 # %%
 # %matplotlib inline
 import dataclasses
+import re
 
-from IPython.display import display
+from IPython.display import Image, Markdown, display
 
 from tlkit.evaluation import draw_boxes, plot_boxes
 
-from my_project.config import PROJECT, Config
+from my_project.config import BEST, PROJECT, Config
 from my_project.data import inspect_data, load_datasets
 from my_project.evaluate import evaluate_run, print_table
 from my_project.model import build_model
@@ -136,7 +137,29 @@ for found in predict_files(run, [image]):
     display(draw_boxes(found.file, found.boxes, found.class_names, found.scores))
 
 # %% [markdown]
-# ## 7. What next
+# ## 7. Better settings over night
+#
+# `python -m my_project.tune --trials 10` in a terminal tries other settings, those of `search_space` in `tune.py`, and
+# leaves a report. Once there is one, it is shown here. How to read it:
+#
+# - **On new seeds** comes first. The best of many trials is lucky, too, so the best three and the defaults were trained
+#   again. Where their spreads overlap, nothing was found: keep the defaults.
+# - **What the score depends on:** with few trials this means little. What hardly matters may leave the search; each
+#   setting less makes it find the others sooner.
+# - **Each trial a line:** where the good ones meet on an axis, a setting has a good value. If that is at the end of the
+#   axis, let it go on there.
+# - **The score by epoch:** if the best still rise at the end, train longer before you search further.
+
+# %%
+report = BEST.parent / "report.md"
+if report.exists():
+    display(Markdown(re.sub(r"!\[.*\]\(.*\)", "", report.read_text(encoding="utf-8"))))
+    display(*(Image(filename=str(picture)) for picture in sorted(report.parent.glob("*.png"))))
+else:
+    print(f"No search has ended yet: there is no {report.relative_to(PROJECT)}.")
+
+# %% [markdown]
+# ## 8. What next
 #
 # - **What is transfer worth?** `train(dataclasses.replace(config, weights="random"), new_run())` trains the same
 #   network without its pretraining; `print_table` both evaluations.
@@ -145,7 +168,6 @@ for found in predict_files(run, [image]):
 #   SavedModel, also one that publishes only a vector. `--image_size` twice as large finds smaller things.
 # - **A class more:** label it, and `python -m my_project.train --start_from runs/NAME` keeps what was learned of the
 #   others.
-# - **Better settings over night:** `python -m my_project.tune --trials 10`.
 # - **Into a server:** `python -m my_project.export`.
 
 # %%

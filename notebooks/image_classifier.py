@@ -39,13 +39,14 @@ if importlib.util.find_spec("my_project") is None:
 # %%
 # %matplotlib inline
 import dataclasses
+import re
 
 import numpy as np
-from IPython.display import display
+from IPython.display import Image, Markdown, display
 
 from tlkit.evaluation import plot_examples
 
-from my_project.config import PROJECT, Config
+from my_project.config import BEST, PROJECT, Config
 from my_project.data import load_datasets
 from my_project.evaluate import evaluate_run, plot_before_and_after, print_table
 from my_project.model import build_augmentation, build_model
@@ -164,14 +165,35 @@ for prediction in predict_files(run, [photo]):
     print(f"{prediction.file}: {', '.join(said) or 'none of the classes'}")
 
 # %% [markdown]
-# ## 8. What next
+# ## 8. Better settings over night
+#
+# `python -m my_project.tune --trials 30` in a terminal tries other settings, those of `search_space` in `tune.py`, and
+# leaves a report. Once there is one, it is shown here. How to read it:
+#
+# - **On new seeds** comes first. The best of many trials is lucky, too, so the best three and the defaults were trained
+#   again. Where their spreads overlap, nothing was found: keep the defaults.
+# - **What the score depends on:** with few trials this means little. What hardly matters may leave the search; each
+#   setting less makes it find the others sooner.
+# - **Each trial a line:** where the good ones meet on an axis, a setting has a good value. If that is at the end of the
+#   axis, let it go on there.
+# - **The score by epoch:** if the best still rise at the end, train longer before you search further.
+
+# %%
+report = BEST.parent / "report.md"
+if report.exists():
+    display(Markdown(re.sub(r"!\[.*\]\(.*\)", "", report.read_text(encoding="utf-8"))))
+    display(*(Image(filename=str(picture)) for picture in sorted(report.parent.glob("*.png"))))
+else:
+    print(f"No search has ended yet: there is no {report.relative_to(PROJECT)}.")
+
+# %% [markdown]
+# ## 9. What next
 #
 # - **What is transfer worth?** `train(dataclasses.replace(config, weights="random"), new_run())` trains the same
 #   network without its pretraining; `print_table` both evaluations.
 # - **The real training:** `python -m my_project.train`, then `python -m my_project.evaluate`.
 # - **Another backbone:** `--backbone keras:EfficientNetV2B0`, or an address of TF-Hub or Kaggle, or the folder of a
 #   SavedModel; `tlkit backbones --image` lists well-known ones. `--image_size` is the size that it was trained on.
-# - **Better settings over night:** `python -m my_project.tune --trials 30`.
 # - **Into a server:** `python -m my_project.export`.
 
 # %%

@@ -213,6 +213,9 @@ def test_the_notebook_runs(template, tmp_path):
             "head_epochs=3, stages_to_open=2, epochs_per_stage=2, epochs=10",
             "head_epochs=1, stages_to_open=1, epochs_per_stage=1, epochs=3",
         )
+    (project / "tuning").mkdir()  # what a search leaves, in small
+    (project / "tuning" / "report.md").write_text("# Search by val_loss\n\n![curves](curves.png)\n", encoding="utf-8")
+    Image.new("RGB", (8, 8)).save(project / "tuning" / "curves.png")
     nbclient.NotebookClient(
         notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(project)}}
     ).execute()
@@ -220,8 +223,9 @@ def test_the_notebook_runs(template, tmp_path):
     assert not [output for output in outputs if output.output_type == "error"]
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     # Photos, augmentation, learning curves, confusion matrix, most wrong; or curves, matrix, calibration, by length;
-    # or a batch, curves, precision and recall, first and worst images, one image.
-    assert len(pictures) == {"image-classifier": 5, "text-classifier": 4, "detection-head": 6}[template]
+    # or a batch, curves, precision and recall, first and worst images, one image; and that of the search.
+    assert len(pictures) == {"image-classifier": 6, "text-classifier": 5, "detection-head": 7}[template]
+    assert "# Search by val_loss" in [output.get("data", {}).get("text/markdown", "").strip() for output in outputs]
     if os.environ.get("KEEP_NOTEBOOK"):
         nbformat.write(notebook, os.environ["KEEP_NOTEBOOK"])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -162,14 +163,17 @@ def _losses_in_words(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
         if "ollective" not in str(error) and "oordination" not in str(error):
             raise
-        all_members, own = members(strategy.cluster_resolver), worker_number()
-        silent = [
-            f"worker {n} at {member.address}"
-            for n, member in enumerate(all_members)
-            if n != own and not answers(member.address)
-        ]
         raise UserError(
-            f"The training stopped because another worker was lost: {' and '.join(silent) or 'one that still listens'} "
-            f"of {len(all_members)} workers. What it said last tells why. Start all workers again with the same "
-            f"command: the training goes on after its last whole epoch."
+            f"The training stopped because another worker was lost: {_who_was_lost(strategy, str(error))}. What it said "
+            f"last tells why. Start all {num_workers()} workers again with the same command: the training goes on after "
+            f"its last whole epoch."
         ) from None
+
+
+def _who_was_lost(strategy: tf.distribute.Strategy, message: str) -> str:
+    """Those that no longer answer; if all do, a machine has stopped that TensorFlow's message names."""
+    named = {(job, int(number)) for job, number in re.findall(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)", message)}
+    others = [pair for pair in enumerate(members(strategy.cluster_resolver)) if pair[0] != worker_number()]
+    silent = [(n, member) for n, member in others if not answers(member.address)]
+    lost = silent or [(n, member) for n, member in others if (member.job, member.number) in named]
+    return " and ".join(f"worker {n} at {member.address}" for n, member in lost) or "which one is not known"

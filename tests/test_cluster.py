@@ -21,7 +21,7 @@ SLURM = {
 
 @pytest.fixture
 def environment(monkeypatch):
-    for name in ("TF_CONFIG", *SLURM):
+    for name in ("TF_CONFIG", "SLURMD_NODENAME", "SLURM_LOCALID", *SLURM):
         monkeypatch.delenv(name, raising=False)
 
     def set_variables(**variables):
@@ -38,6 +38,15 @@ def test_slurm(environment):
     assert [member.address for member in cluster.members(resolver)] == ["node1:8888", "node1:8889", "node2:8888"]
     assert cluster.number_of(resolver) == 2
     assert resolver.num_accelerators() == {"GPU": 0}
+
+
+def test_slurm_numbers_tasks_by_node_however_the_nodes_are_called(environment):
+    """The resolver sorts names as text, node10 before node9, while ranks follow the list of nodes."""
+    environment(**SLURM | {"SLURM_STEP_NODELIST": "node[9-10]", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"})
+    environment(SLURMD_NODENAME="node9")
+    resolver = cluster.find_cluster()
+    assert [member.address for member in cluster.members(resolver)] == ["node10:8888", "node9:8888", "node9:8889"]
+    assert cluster.number_of(resolver) == 1
 
 
 def test_a_job_of_slurm_outside_of_a_step(environment):

@@ -12,6 +12,8 @@ from tlkit.errors import UserError
 
 _EXAMPLE = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
 
+_SLURM_PORT = 8888  # TensorFlow's own choice; further tasks on a node take the next ones
+
 
 class Member(NamedTuple):
     """One of the processes that train together."""
@@ -40,7 +42,10 @@ def _slurm_cluster() -> Any:
         # By itself it shares out GPUs by number, and fails on machines without any (a step of 0) and where SLURM shows
         # each task its own only: so it is told of one for each task, and to leave CUDA_VISIBLE_DEVICES alone.
         slurm = tf.distribute.cluster_resolver.SlurmClusterResolver(
-            gpus_per_node=int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)), gpus_per_task=1, auto_set_gpu=False
+            port_base=_SLURM_PORT,
+            gpus_per_node=int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)),
+            gpus_per_task=1,
+            auto_set_gpu=False,
         )
         spec = slurm.cluster_spec()
     except (RuntimeError, ValueError) as error:
@@ -48,9 +53,17 @@ def _slurm_cluster() -> Any:
             f"choose_strategy: this is a job of SLURM, but its workers are not known ({error}). Expected a step that "
             f"'srun' started, with a task for each worker, or the environment variable TF_CONFIG."
         ) from None
+    # It sorts the nodes by their names' letters, node10 before node9, and takes the task's rank for its place
+    # among them: the place is that of the task's own address.
+    own = f"{os.environ.get('SLURMD_NODENAME')}:{_SLURM_PORT + int(os.environ.get('SLURM_LOCALID', 0))}"
+    addresses = spec.as_dict()["worker"]
     gpus = {"GPU": len(tf.config.list_physical_devices("GPU"))}  # all that SLURM lets this task see
     return tf.distribute.cluster_resolver.SimpleClusterResolver(
-        spec, task_type=slurm.task_type, task_id=slurm.task_id, num_accelerators=gpus, rpc_layer="grpc"
+        spec,
+        task_type="worker",
+        task_id=addresses.index(own) if own in addresses else slurm.task_id,
+        num_accelerators=gpus,
+        rpc_layer="grpc",
     )
 
 

@@ -118,7 +118,7 @@ def train_together(strategy: tf.distribute.Strategy) -> Iterator[Path | None]:
         UserError: When another worker is lost: it died, its machine stopped, or it ended with an error.
 
     Example:
-        >>> with train_together(choose_strategy("auto")) as scratch:
+        >>> with train_together(tlkit.distribution.choose_strategy("auto")) as scratch:
         ...     print(scratch)
         None
     """
@@ -163,10 +163,10 @@ def _losses_in_words(strategy: tf.distribute.Strategy) -> Iterator[None]:
     except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
         if "ollective" not in str(error) and "oordination" not in str(error):
             raise
+        lost = _who_was_lost(strategy, str(error))
         raise UserError(
-            f"The training stopped because another worker was lost: {_who_was_lost(strategy, str(error))}. What it said "
-            f"last tells why. Start all {num_workers()} workers again with the same command: the training goes on after "
-            f"its last whole epoch."
+            f"The training stopped because another worker was lost: {lost}. What it said last tells why. Start all "
+            f"{num_workers()} workers again with the same command: the training goes on after its last whole epoch."
         ) from None
 
 

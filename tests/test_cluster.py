@@ -3,11 +3,12 @@
 import types
 
 import pytest
+import resumed_training
 import tensorflow as tf
 from worker_processes import tf_config
 
-from tlkit.callbacks import run_description
-from tlkit.distribution import check_one_process, cluster, leave_to_chief, together
+from tlkit.callbacks import exact_resume, run_description
+from tlkit.distribution import check_one_process, choose_strategy, cluster, leave_to_chief, together
 from tlkit.errors import UserError
 
 SLURM = {
@@ -101,6 +102,13 @@ def test_workers_that_train_different_things(monkeypatch):
     monkeypatch.setattr(run_description, "from_chief", lambda make: {**ours, "fingerprint": {"train": "8 images"}})
     with pytest.raises(UserError, match=r'Different \(chief -> here\): fingerprint.train: "8 images" -> "9 images"'):
         run_description.check_same_workers(ours)
+
+
+def test_workers_that_tlkit_does_not_know_of(monkeypatch, tmp_path):
+    """As with a strategy that the user's own code has made: nobody would tell the others what was saved."""
+    monkeypatch.setattr(exact_resume, "num_workers", lambda: 2)
+    with pytest.raises(UserError, match="knows of 4 devices, but 2 train. Expected several workers to come from"):
+        resumed_training.fit(resumed_training.build(strategy=choose_strategy("mirrored")), tmp_path, states=False)
 
 
 def test_an_error_that_is_no_lost_worker_stays_what_it_is():

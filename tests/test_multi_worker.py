@@ -20,6 +20,9 @@ TRAIN = textwrap.dedent("""
     import numpy as np
     import tlkit.distribution
     import tensorflow as tf
+    if sys.argv[1] == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     if sys.argv[1] == "tensorflow":
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:
@@ -36,6 +39,7 @@ TRAIN = textwrap.dedent("""
     with strategy.scope():
         inputs = keras.Input((5,))
         hidden = keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
+        hidden = keras.layers.BatchNormalization(trainable=False)(hidden)  # as in a closed backbone
         model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(hidden))
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(data, epochs=4, validation_data=data, verbose=0, shuffle=False)
@@ -77,19 +81,19 @@ def told(process):
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_one_process_does(tmp_path):
+def test_two_devices_and_two_workers_train_as_one_device_does(tmp_path):
     """20 steps of SGD with shares of unequal size, a loss of regularization, validation, predict; and messages."""
     ports = free_ports(2)
     workers = [start(tmp_path, "multi-worker", ports, index) for index in range(2)]
     found = [told(worker) for worker in workers]
-    alone = told(start(tmp_path, "auto"))
-    assert [each["replicas"] for each in (*found, alone)] == [2, 2, 1]
+    alone, mirrored = told(start(tmp_path, "auto")), told(start(tmp_path, "mirrored"))
+    assert [each["replicas"] for each in (*found, mirrored, alone)] == [2, 2, 2, 1]
     assert [each["chief"] for each in (*found, alone)] == [True, False, True]
     assert [each["numbers"] for each in (*found, alone)] == [[0, 1], [0, 1], [0]]
     assert all(each["chief_says"] == [*b"\xff\x00?", 0] for each in (*found, alone))
     assert found[0]["dropped"] == alone["dropped"]  # the first device draws as it does alone
     assert found[1]["dropped"] != alone["dropped"]
-    for each in found:
+    for each in (*found, mirrored):
         for name, values in alone["logs"].items():
             np.testing.assert_allclose(each["logs"][name], values, rtol=1e-5)
         np.testing.assert_allclose(each["evaluated"], alone["evaluated"], rtol=1e-5)

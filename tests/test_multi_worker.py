@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -10,6 +9,7 @@ import textwrap
 import numpy as np
 import pytest
 import tensorflow as tf
+from worker_processes import free_ports, tf_config
 
 from tlkit import distribution
 from tlkit.errors import UserError
@@ -20,6 +20,9 @@ TRAIN = textwrap.dedent("""
     import numpy as np
     import tlkit.distribution
     import tensorflow as tf
+    if sys.argv[1] == "mirrored":
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     if sys.argv[1] == "tensorflow":
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     else:
@@ -36,10 +39,20 @@ TRAIN = textwrap.dedent("""
     with strategy.scope():
         inputs = keras.Input((5,))
         hidden = keras.layers.Dense(4, "tanh", kernel_regularizer=keras.regularizers.L2(0.01))(inputs)
+        hidden = keras.layers.BatchNormalization(trainable=False)(hidden)  # as in a closed backbone
         model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(hidden))
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(data, epochs=4, validation_data=data, verbose=0, shuffle=False)
+    with strategy.scope():
+        inputs = keras.Input((100,))
+        dropping = keras.Model(inputs, keras.layers.Dropout(0.5)(inputs))
+    tlkit.distribution.seed_replicas(dropping)
+    here = strategy.run(lambda: dropping(tf.ones((1, 100)), training=True))
+    number = tlkit.distribution.worker_number()
     told = {
+        "dropped": np.asarray(strategy.experimental_local_results(here)[0]).ravel().tolist(),
+        "numbers": tlkit.distribution.from_workers(number),
+        "chief_says": tlkit.distribution.from_chief(lambda: [*b"\\xff\\x00?", number]),
         "replicas": strategy.num_replicas_in_sync,
         "chief": tlkit.distribution.is_chief(strategy),
         "logs": history.history,
@@ -51,23 +64,12 @@ TRAIN = textwrap.dedent("""
 """)
 
 
-def free_ports(number):
-    sockets = [socket.socket() for _ in range(number)]
-    for each in sockets:
-        each.bind(("127.0.0.1", 0))
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
-
-
-def start(tmp_path, name, addresses=(), index=0, **environment):
+def start(tmp_path, name, ports=(), index=0, **environment):
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
-    if addresses:
-        cluster = {"cluster": {"worker": list(addresses)}, "task": {"type": "worker", "index": index}}
-        environment["TF_CONFIG"] = json.dumps(cluster)
+    if ports:
+        environment["TF_CONFIG"] = tf_config(ports, index)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen([sys.executable, str(script), name], env=environment, **pipes)
 
@@ -79,15 +81,19 @@ def told(process):
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_one_process_does(tmp_path):
-    """20 steps of SGD with shares of unequal size, a loss of regularization, validation, evaluate, predict."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    workers = [start(tmp_path, name, addresses, index) for index, name in enumerate(["multi-worker"] * 2)]
+def test_two_devices_and_two_workers_train_as_one_device_does(tmp_path):
+    """20 steps of SGD with shares of unequal size, a loss of regularization, validation, predict; and messages."""
+    ports = free_ports(2)
+    workers = [start(tmp_path, "multi-worker", ports, index) for index in range(2)]
     found = [told(worker) for worker in workers]
-    alone = told(start(tmp_path, "auto"))
-    assert [each["replicas"] for each in (*found, alone)] == [2, 2, 1]
+    alone, mirrored = told(start(tmp_path, "auto")), told(start(tmp_path, "mirrored"))
+    assert [each["replicas"] for each in (*found, mirrored, alone)] == [2, 2, 2, 1]
     assert [each["chief"] for each in (*found, alone)] == [True, False, True]
-    for each in found:
+    assert [each["numbers"] for each in (*found, alone)] == [[0, 1], [0, 1], [0]]
+    assert all(each["chief_says"] == [*b"\xff\x00?", 0] for each in (*found, alone))
+    assert found[0]["dropped"] == alone["dropped"]  # the first device draws as it does alone
+    assert found[1]["dropped"] != alone["dropped"]
+    for each in (*found, mirrored):
         for name, values in alone["logs"].items():
             np.testing.assert_allclose(each["logs"][name], values, rtol=1e-5)
         np.testing.assert_allclose(each["evaluated"], alone["evaluated"], rtol=1e-5)
@@ -99,8 +105,8 @@ def test_two_workers_train_as_one_process_does(tmp_path):
 @pytest.mark.slow
 def test_keras_still_fails_without_the_repair(tmp_path):
     """When it does not, https://github.com/keras-team/keras/issues/20585 is mended: `_MultiWorkerStrategy` may go."""
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    workers = [start(tmp_path, "tensorflow", addresses, index) for index in range(2)]
+    ports = free_ports(2)
+    workers = [start(tmp_path, "tensorflow", ports, index) for index in range(2)]
     try:
         _, said = workers[0].communicate(timeout=120)
         assert workers[0].returncode != 0 and "PerReplica" in said
@@ -112,16 +118,15 @@ def test_keras_still_fails_without_the_repair(tmp_path):
 
 @pytest.mark.slow
 def test_a_worker_that_never_begins_is_named_and_not_waited_for_without_end(tmp_path):
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    ports = free_ports(2)
     script = tmp_path / "wait.py"
-    script.write_text("import tlkit.distribution as d\nd.START_TIMEOUT = 3\nd.choose_strategy('multi-worker')\n")
-    cluster = {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": 0}}
-    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": json.dumps(cluster)}
+    script.write_text("from tlkit.distribution import workers\nworkers.START_TIMEOUT = 3\nworkers.join_workers()\n")
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CONFIG": tf_config(ports, 0)}
     done = subprocess.run(
         [sys.executable, str(script)], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1
-    assert f"Waiting for the workers {addresses[1]}, 0.05 minutes at most." in done.stderr
+    assert f"Waiting for the workers 127.0.0.1:{ports[1]}, 0.05 minutes at most." in done.stderr
     assert "Timeout (0:00:03)!" in done.stderr
 
 

@@ -23,6 +23,7 @@ from tlkit.callbacks.domain_game import (
 )
 from tlkit.callbacks.gradient_scales import REVERSAL, gradient_scales
 from tlkit.callbacks.neighbours import neighbours
+from tlkit.distribution import from_chief
 from tlkit.errors import UserError
 from tlkit.finetune.rate_ramp import number
 
@@ -123,7 +124,7 @@ class DiscriminatorWatch(keras.callbacks.Callback):
         self._ramp = next((other for other in others if isinstance(other, AdaptationRamp)), None)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        domains, outputs, game = self._look()
+        domains, outputs, game = from_chief(self._look)
         if logs is not None:
             logs["discriminator_accuracy"], logs["class_shift"] = game.accuracy, game.target_shift
         guesses = self._lasts(COLLAPSED, game.guesses)

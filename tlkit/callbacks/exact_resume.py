@@ -22,9 +22,10 @@ from tlkit.callbacks.callback_states import (
 )
 from tlkit.callbacks.checkpoint_folder import delete_checkpoints, read_newest_checkpoint, write_checkpoint
 from tlkit.callbacks.neighbours import neighbours
-from tlkit.callbacks.run_description import RATE, check_same_run, describe_run
+from tlkit.callbacks.run_description import RATE, check_same_run, check_same_workers, describe_run
 from tlkit.callbacks.termination import TerminationNotice
 from tlkit.callbacks.training_state import build_optimizer, capture_training, restore_training
+from tlkit.distribution import from_chief, num_workers, worker_number
 from tlkit.errors import UserError
 from tlkit.finetune.rate_ramp import number
 
@@ -73,7 +74,9 @@ class ExactResume(keras.callbacks.Callback):
         Not part of the state: `keras.random` without a `SeedGenerator` of the layer's own, `tf.random`, how many
         batches `ModelCheckpoint(save_freq=int)` has counted, and what a data set keeps to itself (`Dataset.shuffle`,
         random layers inside `map`, `fit(shuffle=True)`).
-        For one process: under `MultiWorkerMirroredStrategy` it is refused.
+        Several workers (`choose_strategy("multi-worker")`): the chief writes and reads, also what differs between the
+        workers, such as the statistics of BatchNorm, and tells the others, who need not see its disk. They are
+        compared, too: a worker with other data or another model is an error.
     """
 
     def __init__(
@@ -146,6 +149,7 @@ class ExactResume(keras.callbacks.Callback):
         self._check_model()
         self._make_directory()
         self._description = describe_run(self.model, params.get("steps"), self.fingerprint)
+        check_same_workers(self._description)
         state = self._read()
         if state is not None:
             check_same_run(state["description"], self._description, state[RATE], self.directory)
@@ -209,7 +213,8 @@ class ExactResume(keras.callbacks.Callback):
             "history": self._history_with(epoch, logs),
         }
         try:
-            write_checkpoint(self.directory, epoch + 1, state, keep=self.keep)
+            if worker_number() == 0:
+                write_checkpoint(self.directory, epoch + 1, state, keep=self.keep)
         except OSError as error:
             warnings.warn(
                 f"ExactResume: the state after epoch {epoch + 1} could not be written to '{self.directory}' "
@@ -232,7 +237,7 @@ class ExactResume(keras.callbacks.Callback):
 
     def _read(self) -> dict[str, Any] | None:
         if self._state is None:
-            self._state = read_newest_checkpoint(self.directory)
+            self._state = from_chief(lambda: read_newest_checkpoint(self.directory))
         return self._state
 
     def _restore(self, state: dict[str, Any]) -> None:
@@ -270,10 +275,11 @@ class ExactResume(keras.callbacks.Callback):
             )
         strategy = self.model.distribute_strategy
         here = len(strategy.experimental_local_results(self.model.weights[0].value)) if self.model.weights else 1
-        if here != strategy.num_replicas_in_sync:
+        if here * num_workers() != strategy.num_replicas_in_sync:
             raise UserError(
-                f"ExactResume: it saves the {here} devices of one process, but {strategy.num_replicas_in_sync} train. "
-                f"Expected one process. Use `keras.callbacks.BackupAndRestore` with several workers."
+                f"ExactResume: it knows of {here * num_workers()} devices, but {strategy.num_replicas_in_sync} train. "
+                f"Expected several workers to come from `tlkit.distribution.choose_strategy('multi-worker')`. Use that "
+                f"strategy."
             )
 
     def _make_directory(self) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import keras
 
+from tlkit.distribution import from_chief
 from tlkit.errors import UserError
 
 RATE = "learning_rate"
@@ -86,6 +87,20 @@ def check_same_run(saved: dict[str, Any], now: dict[str, Any], saved_rate: float
             f"ExactResume: this is not the training saved in '{directory}'. Expected the same model, optimizer and "
             f"data. Different (saved -> now): {'; '.join(found[:3])}{more}. Set it back to go on, or begin anew with "
             f"`resume.clear()` or another directory."
+        )
+
+
+def check_same_workers(description: dict[str, Any]) -> None:
+    """Refuse to train what the chief does not train: several workers take every step together.
+
+    Raises:
+        UserError: On another worker than the chief, naming the first three differences.
+    """
+    found = differences(from_chief(lambda: description), description)
+    if found:
+        raise UserError(
+            f"ExactResume: the workers do not train the same. Expected the same settings, data and model on all of "
+            f"them. Different (chief -> here): {'; '.join(found[:3])}. Give all the same command, and the same data."
         )
 
 

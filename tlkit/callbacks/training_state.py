@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from tlkit.callbacks.run_description import all_layers
+from tlkit.distribution import from_workers, worker_number
 from tlkit.errors import UserError
 from tlkit.finetune.groups import find_backbones
 
@@ -17,7 +19,8 @@ from tlkit.finetune.groups import find_backbones
 def capture_training(model: keras.Model) -> dict[str, Any]:
     """Take out weights, seeds, the optimizer's variables, what is frozen, and the states of Python's and NumPy's dice.
 
-    Under a strategy a variable is read on every device: the statistics of BatchNorm differ between them.
+    Under a strategy a variable is read on every device, those of other workers included: the statistics of BatchNorm
+    differ between them.
 
     Args:
         model: A compiled and built `keras.Model`.
@@ -26,8 +29,8 @@ def capture_training(model: keras.Model) -> dict[str, Any]:
         Nested dicts, lists and tuples of arrays and numbers.
     """
     return {
-        "variables": [_values(model, variable) for variable in _model_variables(model)],
-        "optimizer": [_values(model, variable) for variable in model.optimizer.variables],
+        "variables": _values(model, _model_variables(model)),
+        "optimizer": _values(model, model.optimizer.variables),
         "trainable": _frozen_and_open(model),
         "random": {"python": random.getstate(), "numpy": np.random.get_state()},
     }
@@ -81,16 +84,23 @@ def _model_variables(model: keras.Model) -> list[keras.Variable]:
     return [*weights, *seeds.values()]
 
 
-def _values(model: keras.Model, variable: keras.Variable) -> list[np.ndarray]:
-    """A variable's value on each device, or one when they are the same to the last bit."""
-    values = [local.numpy() for local in model.distribute_strategy.experimental_local_results(variable.value)]
-    same = all(value.tobytes() == values[0].tobytes() for value in values[1:])
-    return [np.asarray(value) for value in (values[:1] if same else values)]
+def _values(model: keras.Model, variables: Sequence[keras.Variable]) -> list[list[np.ndarray]]:
+    """Each variable's value on each device of all workers, or one where they are the same to the last bit."""
+    local = model.distribute_strategy.experimental_local_results
+    values = [[np.asarray(copy.numpy()) for copy in local(variable.value)] for variable in variables]
+    if model.distribute_strategy.num_replicas_in_sync == 1:
+        return values
+    # Of the other workers only the few that differ are sent: the statistics of BatchNorm, and seeds.
+    sums = from_workers([[hashlib.sha256(copy.tobytes()).digest() for copy in copies] for copies in values])
+    differ = [n for n in range(len(values)) if len({digest for of_worker in sums for digest in of_worker[n]}) > 1]
+    sent = from_workers({n: values[n] for n in differ})
+    everywhere = {n: [copy for of_worker in sent for copy in of_worker[n]] for n in differ}
+    return [everywhere.get(n, copies[:1]) for n, copies in enumerate(values)]
 
 
 def _assign(model: keras.Model, variable: keras.Variable, values: Sequence[np.ndarray]) -> None:
     local = model.distribute_strategy.experimental_local_results(variable.value)
-    for index, component in enumerate(local):
+    for index, component in enumerate(local, worker_number() * len(local)):
         component.assign(values[index % len(values)])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.detection.evaluate_boxes import evaluate_boxes
+from tlkit.distribution import from_chief
 from tlkit.errors import UserError
 
 _OUTPUTS = ("boxes", "scores", "labels")
@@ -94,12 +95,8 @@ class CocoMetrics(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._detector is None:
             self._detector = self.model if self.predict_model is None else self.predict_model(self.model)
-        true, predicted = self._predict(self._detector)
-        metrics: dict[str, Any] = {}
-        if all(np.isfinite(image[name]).all() for image in predicted for name in ("boxes", "scores")):
-            metrics = evaluate_boxes(true, predicted, self.class_names, by_size=False)
-            for one in metrics["per_class"].values():
-                del one["precision50"]
+        detector = self._detector
+        metrics = from_chief(lambda: self._evaluate(detector))  # by which all workers choose the same epoch
         self.epochs.append(metrics)
         if logs is not None:
             logs.update({f"val_{name}": metrics.get(name, math.nan) for name in ("map", "map50")})
@@ -116,6 +113,15 @@ class CocoMetrics(keras.callbacks.Callback):
         fresh = copy.copy(self)  # a data set cannot be copied
         fresh.epochs, fresh._detector = [], None
         return fresh
+
+    def _evaluate(self, detector: keras.Model) -> dict[str, Any]:
+        true, predicted = self._predict(detector)
+        if not all(np.isfinite(image[name]).all() for image in predicted for name in ("boxes", "scores")):
+            return {}
+        metrics = evaluate_boxes(true, predicted, self.class_names, by_size=False)
+        for one in metrics["per_class"].values():
+            del one["precision50"]
+        return metrics
 
     def _predict(self, detector: keras.Model) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         true, predicted = [], []

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from tlkit.distribution import from_chief
 from tlkit.domain.label_free_scores import LABEL_FREE_SCORES, NEED_FEATURES
 from tlkit.domain.predictions import check_rows, class_reader, read, read_domains
 from tlkit.errors import UserError
@@ -99,7 +100,8 @@ class AdaptationScores(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         if self._reader is None:
             self._reader = class_reader(self.model, self.features)
-        scores = self._score(*self._reader)
+        reader = self._reader
+        scores = from_chief(lambda: self._score(*reader))  # by which all workers choose the same epoch
         self.epochs.append(scores)
         if logs is not None:
             logs.update(scores)

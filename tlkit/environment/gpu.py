@@ -43,7 +43,10 @@ def _judge_used(machine: Machine, index: int) -> Finding:
         return Finding(name, f"{found}; computing on it: {error}", "problem", meaning, commands)
     if card and card.memory_total and not card.mig:
         if card.memory_free < min(_TIGHT, _FULL * card.memory_total):
-            meaning = "Other programs hold its memory: end them, take smaller batches, or take what is needed only."
+            meaning = (
+                "Other programs hold its memory: end them, or take smaller batches. A project takes what it needs; "
+                "other code of yours does with the variable."
+            )
             commands = ("nvidia-smi", "export TF_FORCE_GPU_ALLOW_GROWTH=true")
             return Finding(name, found, "warning", meaning, commands)
     if not _has_kernels(device.capability, machine.tensorflow.capabilities):

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tlkit.distribution import num_workers
 from tlkit.errors import UserError
 from tlkit.features.caching import describe_prefix, fill_store, open_store, progress_bar, seeds_of
 from tlkit.features.cutting import cut_model, the_backbone
@@ -80,6 +81,9 @@ def choose_way(
     """
     if not num_frozen(model) and the_backbone(model).stages:
         settings.say(epochs.start, "every stage is open: it trains end to end.")
+        return _end_to_end(model, rows, validation, settings)
+    if num_workers() > 1:  # who measures otherwise would choose otherwise, and two would write to one folder
+        settings.say(epochs.start, "several workers train end to end, since features are kept by one process only.")
         return _end_to_end(model, rows, validation, settings)
     try:
         prefix, tail, where = _cut(model)

@@ -20,6 +20,7 @@ from rich.table import Column, Table
 
 from tlkit.data import LabelledImage, to_original_pixels
 from tlkit.detection import count_mistakes, evaluate_boxes, keep_surest
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_boxes, plot_learning_curves, plot_precision_recall
 from tlkit.settings import load_config
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", help="folders in runs/; without any, the newest")
     evaluations = []
     runs = parser.parse_args().runs
+    leave_to_chief("Judging a model")
     for run in runs or [None]:
         try:
             evaluations.append(evaluate_run(find_run(run)))

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.export import export_detector, largest_box_difference
 from tlkit.settings import load_config
@@ -48,6 +49,7 @@ def main() -> None:
     parser.add_argument("--run", help="a folder in runs/; without it, the newest")
     parser.add_argument("--to", type=Path, help="the folder to write; without it, export/ inside the run")
     flags = parser.parse_args()
+    leave_to_chief("Exporting a model")
     run = find_run(flags.run)
     folder = flags.to or run / "export"
     report = export_run(run, folder)

@@ -16,7 +16,7 @@ from tlkit.detection import (
     warm_start_detector,
     with_decoder,
 )
-from tlkit.distribution import choose_strategy
+from tlkit.distribution import choose_precision, choose_strategy, seed_replicas
 from tlkit.errors import UserError
 from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, add_starting_point_penalty, prepare_unfreezing
 from tlkit.settings import load_config
@@ -27,7 +27,7 @@ from .config import PROJECT, RUNS, Config
 def compile_model(config: Config, data: BoxData) -> keras.Model:
     """The detector with its losses and optimizer; every weight that may ever train is known to the latter."""
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(choose_precision(config.precision))
     with choose_strategy(config.strategy).scope():  # several GPUs hold copies of what is made here
         model = build_model(config, len(data.class_names))
         num_stages = len(model.get_layer("backbone").stages)
@@ -49,6 +49,7 @@ def compile_model(config: Config, data: BoxData) -> keras.Model:
         losses = {"class": DetectionClassLoss(), "box": DetectionBoxLoss(), "centerness": CenternessLoss()}
         model.compile(optimizer, losses)
         prepare_unfreezing(model)  # without it, what is opened later would silently stay as it is
+        seed_replicas(model)  # without it, all devices would draw alike, where layers of yours draw
     return model
 
 

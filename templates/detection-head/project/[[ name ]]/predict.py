@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tlkit.data import IMAGE_EXTENSIONS, read_letterboxed
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import draw_boxes
 from tlkit.settings import load_config
@@ -95,6 +96,7 @@ def main() -> None:
     )
     parser.add_argument("--to", type=Path, default=PROJECT / "predictions", help="the folder to write")
     flags = parser.parse_args()
+    leave_to_chief("Predicting")
     if flags.score is not None and not 0 <= flags.score <= 1:
         raise UserError(f"The score is {flags.score}. Expected one from 0 to 1, such as --score 0.4.")
     run = find_run(flags.run)

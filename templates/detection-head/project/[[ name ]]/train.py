@@ -18,6 +18,7 @@ import tlkit.runs
 from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
 from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
+from tlkit.distribution import choose_strategy, describe_strategy, train_together
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.settings import parse_flags, save_config
 
@@ -92,6 +93,17 @@ def main() -> None:
     flags = vars(parse_flags(TrainConfig, best=BEST))
     fresh = flags.pop("fresh")
     config = Config(**flags)
+    # Before anything else of TensorFlow runs: several workers must find each other first.
+    with train_together(choose_strategy(config.strategy)) as scratch:
+        print(describe_strategy(config.strategy, config.batch_size))
+        if scratch:  # a worker that helps: only the first one writes, judges and speaks
+            train(config, scratch)
+        else:
+            train_and_judge(config, fresh)
+
+
+def train_and_judge(config: Config, fresh: bool) -> None:
+    """Train in a new run, or go on with an interrupted one; then judge it on images that it never saw."""
     run = None if fresh else tlkit.runs.find_interrupted(RUNS, config)
     if run:
         print(f"Going on with the interrupted training in {run}; --fresh begins anew.")

@@ -9,6 +9,7 @@ import functools
 from pathlib import Path
 from typing import Literal
 
+from tlkit.distribution import check_one_process
 from tlkit.errors import exit_on_user_error
 from tlkit.settings import parse_flags, save_config
 from tlkit.tuning import conclude, tune
@@ -84,6 +85,7 @@ def main() -> None:
     algorithm, workers = flags.pop("algorithm"), flags.pop("workers")
     listen, chief = flags.pop("listen") or None, flags.pop("chief") or None
     config = Config(**flags)
+    check_one_process(config.strategy, "A search")
     run, search = functools.partial(run_trial, config), functools.partial(search_space, config=config)
     goal = {"objective": config.best_by["monitor"], "direction": config.best_by["mode"]}
     results = tune(

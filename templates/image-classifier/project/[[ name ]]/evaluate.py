@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tlkit.data import ImageFolder, UnlabelledImages
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import (
     classification_metrics,
@@ -247,6 +248,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", help="folders in runs/; without any, the newest")
     evaluations = []
     runs = parser.parse_args().runs
+    leave_to_chief("Judging a model")
     for run in runs or [None]:
         try:
             evaluations.append(evaluate_run(find_run(run)))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from tlkit.data import ImageFile, decode_image
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.export import ExportReport, export_checked
 from tlkit.settings import load_config
@@ -71,6 +72,7 @@ def main() -> None:
     parser.add_argument("--quantize", choices=["none", "float16", "int8"], default="none", help="for litert only")
     parser.add_argument("--to", type=Path, help="the folder to write; without it, export-<format>/ inside the run")
     flags = parser.parse_args()
+    leave_to_chief("Exporting a model")
     quantize = None if flags.quantize == "none" else flags.quantize
     run = find_run(flags.run)
     folder = flags.to or run / "-".join(["export", flags.format, *([quantize] if quantize else [])])

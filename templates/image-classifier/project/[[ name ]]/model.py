@@ -8,7 +8,7 @@ from keras import layers
 import tlkit
 from tlkit import load_backbone
 from tlkit.data import ImageFolder
-from tlkit.distribution import choose_strategy
+from tlkit.distribution import choose_precision, choose_strategy, seed_replicas
 from tlkit.domain import (
     CorrelationAlignment,
     DomainLoss,
@@ -40,7 +40,7 @@ ADVERSARIAL = ("dann", "cdan")  # those with a discriminator
 def compile_model(config: Config, data: ImageFolder) -> keras.Model:
     """The model with its loss and optimizer; every weight that may ever train is known to the latter."""
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(choose_precision(config.precision))
     with choose_strategy(config.strategy).scope():  # several GPUs hold copies of what is made here
         model = build_model(config, len(data.class_names), data.multi_label)
         num_stages = len(model.get_layer("backbone").stages)
@@ -56,6 +56,7 @@ def compile_model(config: Config, data: ImageFolder) -> keras.Model:
             optimizer = LayerwiseLearningRates(optimizer, model, layer_decay=config.layer_decay)
         model.compile(optimizer, **loss_and_metrics(config, data))
         prepare_unfreezing(model)  # without it, what is opened later would silently stay as it is
+        seed_replicas(model)  # without it, all devices would draw the same augmentation and dropout
     return model
 
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tlkit.data import IMAGE_EXTENSIONS
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 
 from .data import read_photos
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="photos or folders of photos")
     parser.add_argument("--run", help="a folder in runs/; without it, the newest")
     flags = parser.parse_args()
+    leave_to_chief("Predicting")
     run = find_run(flags.run)
     predictions = predict_files(run, flags.paths)
     if not predictions:

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from tlkit.data import fingerprint_texts
+from tlkit.distribution import check_one_process
 from tlkit.domain import AdaptationComparison, compare_adaptation
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.settings import parse_flags
@@ -69,6 +70,7 @@ def main() -> None:
     flags = vars(parse_flags(CompareConfig))
     methods, seeds, folder = flags.pop("methods"), flags.pop("seeds"), PROJECT / flags.pop("folder")
     config = Config(**flags)
+    check_one_process(config.strategy, "A comparison")
     methods = [name.strip() for name in methods.split(",") if name.strip()] or [config.adaptation]
     comparison = compare(config, methods, seeds, folder)
     comparison.save(folder)

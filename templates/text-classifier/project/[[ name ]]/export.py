@@ -7,6 +7,7 @@ neither tlkit nor this project to run; export.json beside it says what it takes.
 import argparse
 from pathlib import Path
 
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.export import ExportReport, export_texts_checked
 from tlkit.settings import load_config
@@ -40,6 +41,7 @@ def main() -> None:
     parser.add_argument("--run", help="a folder in runs/; without it, the newest")
     parser.add_argument("--to", type=Path, help="the folder to write; without it, export/ inside the run")
     flags = parser.parse_args()
+    leave_to_chief("Exporting a model")
     run = find_run(flags.run)
     folder = flags.to or run / "export"
     report = export_run(run, folder)

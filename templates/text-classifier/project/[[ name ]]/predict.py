@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from tlkit.data import iterate_texts
+from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.settings import load_config
 
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--file", nargs="+", type=Path, default=[], metavar="FILE", help=".txt, .csv, .tsv or .jsonl")
     parser.add_argument("--run", help="a folder in runs/; without it, the newest")
     flags = parser.parse_args()
+    leave_to_chief("Predicting")
     run = find_run(flags.run)
     model, class_names = load_classifier(run / "model.keras"), load_class_names(run)
     if not flags.texts and not flags.file:

@@ -22,6 +22,7 @@ from tlkit.callbacks import (
     ProgressiveUnfreezing,
 )
 from tlkit.data import epochs, fingerprint_texts
+from tlkit.distribution import check_one_process, choose_strategy, describe_strategy, train_together
 from tlkit.domain import AdaptationScores, one_domain
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
@@ -152,7 +153,19 @@ def main() -> None:
     fresh, only_rates = flags.pop("fresh"), flags.pop("find_learning_rate")
     config = Config(**flags)
     if only_rates:
+        check_one_process(config.strategy, "Trying learning rates")
         return suggest_learning_rate(config)
+    # Before anything else of TensorFlow runs: several workers must find each other first.
+    with train_together(choose_strategy(config.strategy)) as scratch:
+        print(describe_strategy(config.strategy, config.batch_size))
+        if scratch:  # a worker that helps: only the first one writes, judges and speaks
+            train(config, scratch)
+        else:
+            train_and_judge(config, fresh)
+
+
+def train_and_judge(config: Config, fresh: bool) -> None:
+    """Train in a new run, or go on with an interrupted one; then judge it on texts that it never saw."""
     run = None if fresh else tlkit.runs.find_interrupted(RUNS, config)
     if run:
         print(f"Going on with the interrupted training in {run}; --fresh begins anew.")

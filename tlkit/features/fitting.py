@@ -206,7 +206,8 @@ def _build_metrics(model: keras.Model, rows: Rows) -> None:
     """Let the whole model know its metrics: callbacks with `mode="auto"` look for theirs there, whoever trains."""
     y = keras.tree.map_structure(lambda values: tf.constant(values[:1]), rows.rest[0])
     predicted = keras.tree.map_structure(lambda output: tf.zeros((1, *output.shape[1:]), output.dtype), model.output)
-    model.distribute_strategy.run(lambda: model.compute_metrics(None, y, predicted))
+    run = model.distribute_strategy.run
+    tf.function(lambda: run(lambda: model.compute_metrics(None, y, predicted)))()
     model.reset_metrics()
 
 

@@ -10,6 +10,7 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -228,3 +229,11 @@ def test_progress(tmp_path, capsys):
     with progress.shown(Console(file=(log := io.StringIO()))):
         pass
     assert log.getvalue() == ""  # a log has lines instead
+
+
+def test_a_process_that_dies_of_a_full_disk_is_not_started_again(tmp_path, monkeypatch):
+    """A chief that cannot write ends each question of a worker with an error of gRPC, which says nothing of a disk."""
+    monkeypatch.setattr(workers.shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    monkeypatch.setattr(workers, "_command", lambda: [sys.executable, "-c", "raise SystemExit(1)"])
+    with pytest.raises(UserError, match=r"^The disk is full, so the search in '.*' has stopped\. Make room"):
+        workers.search_with_workers(tmp_path, 1)

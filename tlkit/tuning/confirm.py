@@ -11,9 +11,19 @@ from typing import Any, NamedTuple
 import keras
 
 from tlkit.errors import UserError
-from tlkit.tuning.files import METRICS, RUN, begin_run, is_disk_full, read_json, remove_models, remove_state, write_json
+from tlkit.tuning.files import (
+    METRICS,
+    RUN,
+    begin_run,
+    full_disk,
+    is_disk_full,
+    read_json,
+    remove_models,
+    remove_state,
+    write_json,
+)
 from tlkit.tuning.trial import Trial, number_of, short
-from tlkit.tuning.trial_runner import DiskFull, full_disk, reason_of
+from tlkit.tuning.trial_runner import DiskFull, reason_of
 
 CONFIRMED = "confirmed"  # the folder in a search for these trainings
 CANDIDATES = 3

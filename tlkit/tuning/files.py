@@ -56,6 +56,14 @@ def mend_json(file: Path) -> None:
         shutil.copyfile(_previous(file), file)
 
 
+def full_disk(folder: Path) -> str:
+    """The sentence for a full disk."""
+    return (
+        f"The disk is full, so the search in '{folder}' has stopped. Make room and run the same command again: "
+        f"finished trials are kept, and the one that was running goes on."
+    )
+
+
 def claim_folder(folder: Path, description: dict[str, Any]) -> None:
     """Write down what the folder's scores depend on, or refuse when it holds scores that depend on something else.
 

@@ -13,11 +13,11 @@ import keras_tuner
 import tensorflow as tf
 
 from tlkit.errors import UserError
-from tlkit.tuning.files import claim_folder, is_disk_full, size_in_words
+from tlkit.tuning.files import claim_folder, full_disk, is_disk_full, size_in_words
 from tlkit.tuning.oracles import make_oracle
 from tlkit.tuning.progress import Progress
 from tlkit.tuning.trial import Trial
-from tlkit.tuning.trial_runner import DiskFull, TrialRunner, full_disk
+from tlkit.tuning.trial_runner import DiskFull, TrialRunner
 from tlkit.tuning.workers import as_child, role, search_with_workers
 
 

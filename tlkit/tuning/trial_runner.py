@@ -12,7 +12,17 @@ import keras
 import keras_tuner
 
 from tlkit.errors import UserError
-from tlkit.tuning.files import BEGUN, FAILURE, METRICS, RUN, begin_run, is_disk_full, read_json, write_json
+from tlkit.tuning.files import (
+    BEGUN,
+    FAILURE,
+    METRICS,
+    RUN,
+    begin_run,
+    full_disk,
+    is_disk_full,
+    read_json,
+    write_json,
+)
 from tlkit.tuning.trial import Trial, rank, read_trial, short
 
 # When the first trials all fail, it is a mistake in `run` or in the settings that trials share, not bad luck.
@@ -136,14 +146,6 @@ class NoObjective(keras_tuner.errors.FatalError, UserError):
 
 class DiskFull(keras_tuner.errors.FatalError, UserError):
     """No trial's fault: it goes on when there is room."""
-
-
-def full_disk(folder: Path) -> str:
-    """The sentence for a full disk."""
-    return (
-        f"The disk is full, so the search in '{folder}' has stopped. Make room and run the same command again: "
-        f"finished trials are kept, and the one that was running goes on."
-    )
 
 
 def reason_of(error: Exception) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tlkit.errors import UserError
-from tlkit.tuning.files import BEGUN, FAILURE, METRICS, read_json, write_json
+from tlkit.tuning.files import BEGUN, FAILURE, METRICS, full_disk, read_json, write_json
 
 SUPERVISOR = "TLKIT_TUNING_SUPERVISOR"  # id of the process that watches over this one
 REJOIN = "TLKIT_TUNING_REJOIN"  # set where a chief takes the place of one that died while its workers lived on
@@ -31,6 +32,7 @@ _POLL = 0.2
 # A process that dies so often with nothing done between has more than bad luck. Above `trial_runner.DEATHS`, after
 # which a trial is given up.
 _MOST_RESTARTS = 6
+_LEAST_FREE = 2**20  # bytes: with less, what made a process die was most likely a full disk, whatever it said
 
 
 class Address(NamedTuple):
@@ -163,6 +165,8 @@ class _Process:
         done = len([*self.folder.glob(f"trial_*/{METRICS}"), *self.folder.glob(f"trial_*/{FAILURE}")])
         self.restarts = self.restarts + 1 if done == self.done_before else 1
         self.done_before = done
+        if shutil.disk_usage(self.folder).free < _LEAST_FREE:
+            raise UserError(full_disk(self.folder))
         if self.restarts > _MOST_RESTARTS:
             raise UserError(
                 f"The process '{self.name}' of the search has died {self.restarts} times (status {status}). What it "

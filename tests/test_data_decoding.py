@@ -6,6 +6,7 @@ from PIL import Image
 
 from tlkit import UserError
 from tlkit.data import decode_image
+from tlkit.data.decoding import draft_side, load_pixels, open_image
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -119,6 +120,37 @@ def test_resizing_averages_what_it_shrinks(tmp_path):
     pixels = decode_image(tmp_path / "image.png", 32)
     assert pixels.shape == (32, 32, 3)
     np.testing.assert_allclose(pixels, 127.5, atol=3)
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [  # 480x360 at 1/1, 1/2, 1/4, 1/8; at least 1.5 * size has to be left of the shorter side
+        (121, (480, 360)),  # of 180 pixels, 181.5 would be needed
+        (120, (240, 180)),
+        (61, (240, 180)),
+        (60, (120, 90)),
+        (30, (60, 45)),
+        (8, (60, 45)),
+    ],
+)
+def test_a_jpeg_is_decoded_at_the_scale_that_leaves_half_as_much_again(tmp_path, size, expected):
+    Image.new("RGB", (480, 360)).save(tmp_path / "image.jpg")
+    with open_image(tmp_path / "image.jpg") as image:
+        load_pixels(image, draft_side(size))
+        assert image.size == expected
+
+
+@pytest.mark.parametrize("size", [60, 45])  # at 1/4 that leaves 1.5 times the size, the least, and 2 times
+def test_scaled_decoding_is_close_to_an_exact_resize(tmp_path, size):
+    """Noise at scales of 2 to 32 pixels: much finer detail than photographs have."""
+    generator, canvas = np.random.default_rng(0), np.zeros((360, 480, 3))
+    for divisor in (2, 8, 32):
+        noise = generator.integers(0, 256, (360 // divisor, 480 // divisor, 3), dtype=np.uint8)
+        canvas += np.asarray(Image.fromarray(noise).resize((480, 360), Image.Resampling.BILINEAR)) / 3
+    Image.fromarray(canvas.astype(np.uint8)).save(tmp_path / "image.jpg", quality=95)
+    whole = Image.open(tmp_path / "image.jpg").resize((size, size), Image.Resampling.BILINEAR)
+    difference = np.abs(decode_image(tmp_path / "image.jpg", size).astype(float) - np.asarray(whole))
+    assert 0 < difference.mean() < 1.5  # of 255; at 1/8, which leaves 1 time the size of 45, it would be 1.9
 
 
 def test_files_that_do_not_decode_are_named(tmp_path):

@@ -4,13 +4,14 @@ import re
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from tlkit import UserError
-from tlkit.data import epochs, load_image_folder, split_image_folder
+from tlkit.data import epochs, load_image_folder, reading_threads, split_image_folder
 from tlkit.distribution import choose_strategy
 from tlkit.errors import exit_on_user_error
 
@@ -52,6 +53,73 @@ def test_batches(folder, cache):
     images, labels = next(iter(data.test))
     assert images.shape == (4, 8, 8, 3) and images.dtype == "float32" and labels.dtype == "int32"
     assert labels.numpy().tolist() == [file.label for file in splits.test[:4]]
+
+
+def test_pixels_are_the_bytes_divided_by_255(folder):
+    data = load(folder)
+    expected = np.array([np.float32(level) / np.float32(255) for level in expected_levels(data.files.validation)])
+    for _ in range(2):  # decoded, then from memory
+        found = np.concatenate([images.numpy()[:, 0, 0, 0] for images, _ in data.validation])
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (4, 8, 8, 3), (7, 33, 33, 3)])
+def test_tensorflow_takes_batches_without_a_copy(shape):
+    import tensorflow as tf
+
+    made = []
+
+    def read():
+        made.append(reading_threads.floats_for_tensorflow(shape))
+        return made[0]
+
+    tensor = next(iter(tf.data.Dataset.range(1).map(lambda _: tf.numpy_function(read, [], tf.float32))))
+    assert made[0].shape == tensor.shape == shape
+    assert np.shares_memory(np.asarray(memoryview(tensor)), made[0])
+
+
+@pytest.mark.parametrize(("cache", "times"), [(True, 1), (False, 2)])
+def test_kept_pixels_are_decoded_once(folder, monkeypatch, cache, times):
+    module = sys.modules[load_image_folder.__module__]
+    paths = []
+
+    def count(path, image_size):
+        paths.append(path)
+        return np.zeros((image_size, image_size, 3), np.uint8)
+
+    monkeypatch.setattr(module, "decode_image", count)
+    data = load(folder, cache=cache)
+    for dataset in (data.train_in_order, data.train):  # the second meets the images in other batches
+        for _ in dataset:
+            pass
+    assert sorted(paths) == sorted(times * [file.path for file in data.files.train])
+
+
+def test_a_program_can_end_while_images_are_read_ahead(folder):
+    """As after Ctrl-C in `fit`, the data set is still there. Python and TensorFlow waited for each other for ever."""
+    code = f"""
+import sys, time
+import numpy as np
+from tlkit.data import epochs, load_image_folder
+slow = lambda path, size: time.sleep(0.05) or np.zeros((size, size, 3), np.uint8)
+sys.modules[load_image_folder.__module__].decode_image = slow
+data = load_image_folder({str(folder)!r}, image_size=8, batch_size=4, seed=1, cache=False)
+batches = iter(epochs(data.train_epoch, seed=1))
+next(batches)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0 and "Traceback" not in ended.stderr
+
+
+def test_the_data_seem_to_end_when_the_program_does(folder, monkeypatch):
+    """TensorFlow prints the traceback of any other error, when a program ends while images are read ahead."""
+    import tensorflow as tf
+
+    ended = ThreadPoolExecutor(1)
+    ended.shutdown()  # as Python does to all of them before it exits
+    monkeypatch.setattr(reading_threads, "_THREADS", ended)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="OutOfRangeError"):
+        next(iter(load(folder).validation))
 
 
 @pytest.mark.parametrize("batch_size", [8, 64])

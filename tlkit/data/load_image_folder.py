@@ -14,6 +14,7 @@ import numpy as np
 
 from tlkit.data.decoding import decode_image, why_unreadable
 from tlkit.data.image_listing import some
+from tlkit.data.reading_threads import floats_for_tensorflow, in_threads, reader
 from tlkit.data.split_image_folder import ImageFile, ImageSplits, split_image_folder
 from tlkit.errors import UserError, printable
 
@@ -172,31 +173,35 @@ class Images:
         labels = tf.constant(self.labels)
         label_type = tf.int32 if labels.shape.rank == 1 else tf.float32  # what Keras's losses for them compute with
 
-        def read(number: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            pixels = tf.numpy_function(self._decode, [number], tf.uint8, stateful=False)
-            return tf.ensure_shape(pixels, (self.image_size, self.image_size, 3)), tf.gather(labels, number)
-
-        def scale(pixels: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            return tf.cast(pixels, tf.float32) / 255, tf.cast(labels, label_type)
+        def read(numbers: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            pixels = tf.numpy_function(self._pixels, [numbers], tf.float32, stateful=False)
+            pixels = tf.ensure_shape(pixels, (None, self.image_size, self.image_size, 3))
+            return pixels, tf.cast(tf.gather(labels, numbers), label_type)
 
         options = tf.data.Options()
         options.deterministic = True
         # Several workers: each takes its share of the batches' rows; there are no input files to share out.
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
-        dataset = numbers.map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(self.batch_size)
-        dataset = dataset.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
+        # Two at once: while one waits for its last image, the threads go on with the next.
+        dataset = numbers.batch(self.batch_size).map(read, num_parallel_calls=2)
         return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
-    def _decode(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    @reader
+    def _pixels(self, numbers: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """A batch in [0, 1]. One call for all of it: a call for each image costs more than to copy kept pixels does."""
+        batch = floats_for_tensorflow((len(numbers), self.image_size, self.image_size, 3))
         if self.pixels is None:
-            return self._decode_anew(number)
-        if not self.is_read[number]:
-            self.pixels[number] = self._decode_anew(number)
-            self.is_read[number] = True  # after the pixels: another thread may be looking
-        pixels: np.ndarray[Any, np.dtype[np.uint8]] = self.pixels[number]
-        return pixels
+            for row, image in zip(batch, in_threads(self._decode, numbers), strict=True):
+                np.divide(image, np.float32(255), out=row)
+            return batch
+        unread = numbers[~self.is_read[numbers]]
+        for number, image in zip(unread, in_threads(self._decode, unread), strict=True):
+            self.pixels[number] = image
+        self.is_read[unread] = True  # after the pixels: another thread may be looking
+        np.divide(self.pixels[numbers], np.float32(255), out=batch)
+        return batch
 
-    def _decode_anew(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    def _decode(self, number: np.int64) -> np.ndarray[Any, np.dtype[np.uint8]]:
         try:
             return decode_image(self.files[number].path, self.image_size)
         except UserError as error:

@@ -14,13 +14,13 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from tlkit.data.decoding import load_pixels, open_image, orientation, reason, to_rgb
+from tlkit.data.decoding import draft_side, load_pixels, open_image, orientation, reason, to_rgb
 from tlkit.data.split_image_folder import ImageFile
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-DRAFT_SIDE = 448  # pixels: large JPEGs are decoded as for training at 224 px (`decode_image` drafts to twice the size)
+DRAFT_SIDE = draft_side(224)  # pixels: large JPEGs are decoded as for training at 224 px
 LARGE_PICTURE = 2**25  # pixels, about 100 MB decoded: of such pictures only one is in memory at a time
 _SAMPLED_ROWS = 8  # in each of three places: what two pictures must share before they are compared in full
 _STRIP_PIXELS = 2**22  # compared in full, a picture is read in strips of this many pixels (12 MB)

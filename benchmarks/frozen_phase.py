@@ -1,8 +1,10 @@
 """What ten epochs of training a head on a frozen backbone cost: on kept features, as the tutorials do it, and at least.
 
     python benchmarks/frozen_phase.py SAVED_MODEL PHOTOS [--epochs 10] [--repeats 3] [--image-size 224]
+    python benchmarks/frozen_phase.py SAVED_MODEL --generated 2000
 
-SAVED_MODEL is the folder of an image backbone, PHOTOS a folder with train/ and val/. Four ways, each in a process of
+SAVED_MODEL is the folder of an image backbone, PHOTOS a folder of photos in class folders, with or without train/ and
+val/; or so many JPEGs of 500x375 are generated. Four ways, each in a process of
 its own, in turn, as many times as there are repeats:
 
     tutorial    the frozen backbone is a layer of the model, so that its whole forward pass runs in every epoch
@@ -28,6 +30,8 @@ import tempfile
 import time
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from input_pipeline import write_photographs
 
 WAYS = ("tutorial", "ours", "ours again", "limit")
 BATCH_SIZE, RATE, SEED = 32, 1e-3, 0
@@ -111,13 +115,15 @@ def train(way, arguments, cache):
     }
 
 
-def run_all(arguments):
+def run_all(arguments, photos):
     """Every way in turn, in processes of their own."""
+    again = [sys.executable, __file__, arguments.saved_model, str(photos)]
+    again += ["--epochs", str(arguments.epochs), "--image-size", str(arguments.image_size)]
     results = []
     for repeat in range(arguments.repeats):
         with tempfile.TemporaryDirectory() as cache:
             for way in WAYS:
-                command = [sys.executable, __file__, *sys.argv[1:], "--one", way, "--cache", cache]
+                command = [*again, "--one", way, "--cache", cache]
                 output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
                 results.append(json.loads(output.splitlines()[-1]))
                 print(f"repeat {repeat + 1}: {json.dumps(results[-1])}", flush=True)
@@ -143,7 +149,8 @@ def print_table(results):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("saved_model")
-    parser.add_argument("photos", type=pathlib.Path)
+    parser.add_argument("photos", type=pathlib.Path, nargs="?")
+    parser.add_argument("--generated", type=int, default=2000, metavar="N", help="without PHOTOS, of how many")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--image-size", type=int, default=224)
@@ -153,7 +160,10 @@ def main():
     if arguments.one:
         print(json.dumps(train(arguments.one, arguments, arguments.cache)))
     else:
-        print_table(run_all(arguments))
+        with tempfile.TemporaryDirectory() as generated:
+            if arguments.photos is None:
+                write_photographs(pathlib.Path(generated), arguments.generated, size=(500, 375))
+            print_table(run_all(arguments, arguments.photos or generated))
 
 
 if __name__ == "__main__":

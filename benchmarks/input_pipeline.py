@@ -190,17 +190,17 @@ def measure(arguments):
     }
 
 
-def write_photographs(folder, number=200):
-    """JPEGs of 2000x1500 in two class folders, with the detail of a photograph: noise at several scales."""
+def write_photographs(folder, number=200, size=(2000, 1500)):
+    """JPEGs of that width and height in two class folders, with the detail of a photograph: noise at several scales."""
     import numpy as np
     from PIL import Image
 
-    generator = np.random.default_rng(SEED)
+    (width, height), generator = size, np.random.default_rng(SEED)
     for index in range(number):
-        canvas = np.zeros((1500, 2000, 3), np.float32)
+        canvas = np.zeros((height, width, 3), np.float32)
         for divisor in (2, 8, 32, 128):
-            noise = generator.integers(0, 256, (1500 // divisor, 2000 // divisor, 3), dtype=np.uint8)
-            canvas += np.asarray(Image.fromarray(noise).resize((2000, 1500), Image.Resampling.BILINEAR)) / 4
+            noise = generator.integers(0, 256, (height // divisor, width // divisor, 3), dtype=np.uint8)
+            canvas += np.asarray(Image.fromarray(noise).resize(size, Image.Resampling.BILINEAR)) / 4
         path = folder / ("even", "odd")[index % 2] / f"{index:03d}.jpg"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(canvas.astype(np.uint8)).save(path, quality=90)

@@ -18,6 +18,7 @@ from tlkit.data.boxes.letterbox import decode_letterboxed, resized_size, to_resi
 from tlkit.data.boxes.records import Format, LabelledImage
 from tlkit.data.boxes.split_boxes import BoxSplits, split_boxes
 from tlkit.data.load_image_folder import CACHE_LIMIT
+from tlkit.data.reading_threads import reader
 from tlkit.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -184,6 +185,7 @@ class Scenes:
         dataset = dataset.map(scale, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
+    @reader
     def _example(
         self, number: np.int64, seed: NDArray[np.int64] | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.int32]]:

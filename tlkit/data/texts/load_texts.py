@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tlkit.data.reading_threads import reader
 from tlkit.data.texts.split_texts import TextSplits, split_texts
 from tlkit.data.texts.text_rows import TextRows
 
@@ -137,6 +138,7 @@ class Texts:
         dataset = numbers.batch(self.batch_size).map(read, num_parallel_calls=tf.data.AUTOTUNE)
         return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
+    @reader
     def _batch(self, numbers: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.int32]]:
         texts = np.array([text.encode() for text in self.rows.read(numbers)], object)
         return texts, self.rows.scan.labels[self.rows.numbers[numbers]]

@@ -16,6 +16,7 @@ from tlkit.errors import UserError
 
 TRAIN = textwrap.dedent("""
     import json
+    import os
     import sys
     import numpy as np
     import tlkit.distribution
@@ -29,6 +30,8 @@ TRAIN = textwrap.dedent("""
         strategy = tlkit.distribution.choose_strategy(sys.argv[1])
         assert tlkit.distribution.choose_strategy(sys.argv[1]) is strategy
     import keras
+    import tlkit.callbacks
+    import tlkit.finetune
     keras.utils.set_random_seed(0)
     random = np.random.default_rng(0)
     x = random.normal(size=(70, 5)).astype("float32")
@@ -43,6 +46,21 @@ TRAIN = textwrap.dedent("""
         model = keras.Model(inputs, keras.layers.Dense(2, "softmax")(hidden))
         model.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(data, epochs=4, validation_data=data, verbose=0, shuffle=False)
+    # The same model on features of its closed stages, from float32, then with a stage open.
+    import tlkit.features.plan
+    from tlkit.features import fit_on_features, list_features
+    tlkit.features.plan._seconds_to_read = lambda features, folder: 0.0  # so small a model is faster than a file
+    with strategy.scope():
+        photos = keras.Input((32, 32, 3))
+        backbone = tlkit.load_backbone(os.environ["MODEL"], name="backbone")
+        on_features = keras.Model(photos, keras.layers.Dense(2, "softmax")(backbone(photos)))
+        on_features.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")
+        tlkit.finetune.prepare_unfreezing(on_features)
+    pictures = random.uniform(size=(24, 32, 32, 3)).astype("float32")
+    rows = tf.data.Dataset.from_tensor_slices((pictures, np.arange(24) % 2)).batch(8)
+    opener = tlkit.callbacks.ProgressiveUnfreezing(schedule={0: 0, 4: 1}, verbose=0)
+    kept = {"fingerprint": "noise", "precision": "float32", "folder": os.environ["FEATURES"], "seed": 1}
+    fit_on_features(on_features, rows, epochs=8, callbacks=[opener], verbose=0, **kept)
     with strategy.scope():
         inputs = keras.Input((100,))
         dropping = keras.Model(inputs, keras.layers.Dropout(0.5)(inputs))
@@ -58,16 +76,18 @@ TRAIN = textwrap.dedent("""
         "logs": history.history,
         "evaluated": model.evaluate(data, verbose=0),
         "predicted": model.predict(data, verbose=0).tolist(),
-        "weights": [weight.tolist() for weight in model.get_weights()],
+        "weights": [weight.tolist() for weight in model.get_weights() + on_features.get_weights()],
+        "kept": len(list_features(os.environ["FEATURES"])),
     }
     print("TOLD " + json.dumps(told), flush=True)
 """)
 
 
-def start(tmp_path, name, ports=(), index=0, **environment):
+def start(tmp_path, name, ports=(), index=0, model="", **environment):
     script = tmp_path / "train.py"
     script.write_text(TRAIN)
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3", **environment}
+    environment |= {"MODEL": str(model), "FEATURES": str(tmp_path / f"features of {name} {index}")}
     if ports:
         environment["TF_CONFIG"] = tf_config(ports, index)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -81,12 +101,16 @@ def told(process):
 
 
 @pytest.mark.slow
-def test_two_devices_and_two_workers_train_as_one_device_does(tmp_path):
-    """20 steps of SGD with shares of unequal size, a loss of regularization, validation, predict; and messages."""
+def test_two_devices_and_two_workers_train_as_one_device_does(tmp_path, image_model):
+    """20 steps of SGD with shares of unequal size, a loss of regularization, validation, predict; and messages.
+
+    And 24 steps on features, half of them with a stage open: each worker keeps its own.
+    """
     ports = free_ports(2)
-    workers = [start(tmp_path, "multi-worker", ports, index) for index in range(2)]
+    workers = [start(tmp_path, "multi-worker", ports, index, image_model) for index in range(2)]
     found = [told(worker) for worker in workers]
-    alone, mirrored = told(start(tmp_path, "auto")), told(start(tmp_path, "mirrored"))
+    alone, mirrored = (told(start(tmp_path, name, model=image_model)) for name in ("auto", "mirrored"))
+    assert [each["kept"] for each in (*found, mirrored, alone)] == [2, 2, 2, 2]  # one for each cut
     assert [each["replicas"] for each in (*found, mirrored, alone)] == [2, 2, 2, 1]
     assert [each["chief"] for each in (*found, alone)] == [True, False, True]
     assert [each["numbers"] for each in (*found, alone)] == [[0, 1], [0, 1], [0]]

@@ -87,7 +87,7 @@ def fit_on_features(
 
     Notes:
         The model trains: the part behind the cut shares its weights and its optimizer. Under a strategy it trains on
-        all devices; features are computed on one. Several workers train end to end, which is said.
+        all devices; features are computed on one. Of several workers, each computes all of them; the first one decides.
         What cannot be cut (several inputs, outputs that need more than the backbone's, `training_mode=True`) trains
         end to end, which is said.
         With `ExactResume` a killed training ends in the same weights, bit for bit: it goes on with what was decided,

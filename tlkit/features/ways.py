@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tlkit.distribution import num_workers
+from tlkit.distribution import from_chief
 from tlkit.errors import UserError
 from tlkit.features.caching import describe_prefix, fill_store, open_store, progress_bar, seeds_of
 from tlkit.features.cutting import cut_model, the_backbone
@@ -82,9 +82,6 @@ def choose_way(
     if not num_frozen(model) and the_backbone(model).stages:
         settings.say(epochs.start, "every stage is open: it trains end to end.")
         return _end_to_end(model, rows, validation, settings)
-    if num_workers() > 1:  # who measures otherwise would choose otherwise, and two would write to one folder
-        settings.say(epochs.start, "several workers train end to end, since features are kept by one process only.")
-        return _end_to_end(model, rows, validation, settings)
     try:
         prefix, tail, where = _cut(model)
         compile_like(model, tail)
@@ -96,7 +93,8 @@ def choose_way(
     stores = _Stores.open(prefix, rows, validation, epochs, settings)
     plan = stores.plan(len(epochs), settings.budget, num_devices(model))
     plan = dataclasses.replace(plan, decided=decisions.get(str(num_frozen(model))))
-    plan = measured(plan, prefix, rows.batches, stores.all[0], stores.draws is not None)
+    # Of several workers, each may measure something else, but all must train alike; what is missing, each computes.
+    plan = from_chief(lambda: measured(plan, prefix, rows.batches, stores.all[0], stores.draws is not None))
     settings.say(epochs.start, plan.sentence(where) + stores.note(len(epochs)))
     decisions[str(num_frozen(model))] = plan.keeps
     if not plan.keeps:

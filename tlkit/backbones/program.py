@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tlkit.backbones.grouped_convolutions import replace_grouped_convolutions
 from tlkit.backbones.safety import scan_graph
 from tlkit.backbones.text_operations import provide_text_operations
 
@@ -130,6 +131,8 @@ class Program:
         # Outside any trace or strategy scope: the function is built once and called from all of them.
         with tf.init_scope():
             wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
+            if replace_grouped_convolutions(graph_def, wrapped.graph):
+                wrapped = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph_def, name=""), [])
             feeds = [self.input, *(p.placeholder for p in self.parameters), *(t.placeholder for t in self.tables)]
             element = wrapped.graph.as_graph_element
             return wrapped.prune([element(f"{feed}:0") for feed in feeds], [element(name) for name in outputs])

@@ -58,14 +58,14 @@ def main():
     random = np.random.default_rng(SEED)
     shape = (BATCH_SIZE, arguments.image_size, arguments.image_size, 3)
     batch = random.random(shape, "float32"), random.integers(0, 10, BATCH_SIZE)
-    print(f"{'open':>4}{'without, ms':>24}{'with, ms':>24}{'with / without':>24}  compiling, s: without, with")
+    print(f"{'open':>4}{'without, ms':>26}{'with, ms':>26}{'with / without':>26}  compiling, s: without, with")
     for num_open in arguments.open:
         models = [compiled_model(arguments, num_open, jit_compile) for jit_compile in (False, True)]
         first = [milliseconds(model, batch, 1)[1] / 1000 for model in models]
         times = [[milliseconds(model, batch, arguments.steps)[1] for model in models] for _ in range(arguments.repeats)]
         columns = [[row[0] for row in times], [row[1] for row in times], [row[1] / row[0] for row in times]]
         cells = [f"{statistics.median(c):.2f} ({min(c):.2f} to {max(c):.2f})" for c in columns]
-        print(f"{num_open:>4}{''.join(f'{cell:>24}' for cell in cells)}  {first[0]:.1f}, {first[1]:.1f}", flush=True)
+        print(f"{num_open:>4}{''.join(f'{cell:>26}' for cell in cells)}  {first[0]:.1f}, {first[1]:.1f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -274,9 +274,7 @@ def test_a_training_that_was_killed_ends_in_the_same_weights(
     monkeypatch.setattr("tlkit.features.plan._seconds_to_read", lambda features, folder: 1e6)
     options = {"initial_epoch": resume.initial_epoch, "verbose": 1}
     history = fit_on_kept(model, data, tmp_path / "anew", [never, resume], **options)
-    assert (
-        "1 epoch trains on features after its stage 'stride_8', as before the interruption" in capsys.readouterr().out
-    )
+    assert "1 epoch trains on features after its stage 'stride_8', as was decided before" in capsys.readouterr().out
     assert_same(model, kept[0], 0)
     assert history.history == kept[1].history
 
@@ -465,8 +463,8 @@ def plan(**options):
         ),
         ({"rows_missing": 0, "epochs": 1}, True, "the features after X are on disk already; 1 epoch trains on them"),
         # What was decided before an interruption holds, whatever it would cost now.
-        ({"decided": True, "read_seconds": 0.016}, True, "4 epochs train on features after X, as before the inter"),
-        ({"decided": False}, False, "4 epochs train end to end, as before the interruption"),
+        ({"decided": True, "read_seconds": 0.016}, True, "4 epochs train on features after X, as was decided"),
+        ({"decided": False}, False, "4 epochs train end to end, as was decided before"),
         ({"decided": True, "budget": 299_999}, False, "would take 300 kB, more than"),
         ({"budget": 299_999}, False, "would take 300 kB, more than the 300 kB of `budget`"),
     ],

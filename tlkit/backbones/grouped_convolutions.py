@@ -28,13 +28,13 @@ def replace_grouped_convolutions(graph_def: tf.compat.v1.GraphDef, graph: tf.Gra
         operation = graph.get_operation_by_name(name)
         if node.op == "Conv2D" and _is_grouped(operation):
             found = True
-            if operation.inputs[1].shape[2] == 1:
+            if _is_depthwise(operation):
                 _become_depthwise(graph_def, node, operation)
         elif node.op == "BiasAdd" and _is_nhwc(node):
             source = operation.inputs[0].op
             while source.type == "Identity":  # what is left of a call that was inlined
                 source = source.inputs[0].op
-            if source.type == "Conv2D" and _is_grouped(source) and source.inputs[1].shape[2] != 1:
+            if source.type == "Conv2D" and _is_grouped(source) and not _is_depthwise(source):
                 node.op = "AddV2"
                 node.attr.pop("data_format", None)
     return found
@@ -44,6 +44,11 @@ def _is_grouped(convolution: tf.Operation) -> bool:
     images, kernel = convolution.inputs[0].shape, convolution.inputs[1].shape
     known = images.rank == 4 and kernel.is_fully_defined() and _is_nhwc(convolution.node_def)
     return known and images[-1] is not None and images[-1] != kernel[2]
+
+
+def _is_depthwise(convolution: tf.Operation) -> bool:
+    _, down, right, _ = convolution.get_attr("strides")
+    return convolution.inputs[1].shape[2] == 1 and down == right  # no other strides are known to its kernels
 
 
 def _is_nhwc(node: Any) -> bool:

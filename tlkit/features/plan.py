@@ -94,7 +94,7 @@ class Plan:
         epochs, train = ("1 epoch", "trains") if self.epochs == 1 else (f"{self.epochs} epochs", "train")
         if self.decided is not None and self.keeps == self.decided:
             how = f"on features after {where}" if self.keeps else "end to end"
-            return f"{epochs} {train} {how}, as before the interruption."
+            return f"{epochs} {train} {how}, as was decided before."
         if self.rows_missing == 0:
             return f"the features after {where} are on disk already; {epochs} {train} on them."
         if self.disk > self.budget:

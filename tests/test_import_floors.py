@@ -39,7 +39,7 @@ FLOORS = {
 
 # Each dependency has one door; a folder's door is any file in it.
 DOORS = {
-    "keras_tuner": ("tlkit/tuning/",),
+    **dict.fromkeys(("keras_tuner", "grpc"), ("tlkit/tuning/",)),
     "tensorflow.distribute": ("tlkit/distribution/",),
     "tensorflow_hub": ("tlkit/backbones/hub.py", "tlkit/environment/probe.py"),  # the second tries to import it
     "tensorflow_addons": ("tlkit/addons.py",),

@@ -12,11 +12,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import keras_tuner
 import pytest
 from rich.console import Console
 
 from tlkit import UserError
-from tlkit.tuning import workers
+from tlkit.tuning import oracles, workers
 from tlkit.tuning.progress import Progress
 
 SEARCH = """
@@ -25,8 +26,9 @@ SEARCH = """
     import keras
     from tlkit import UserError
     from tlkit.errors import exit_on_user_error
-    from tlkit.tuning import tune
+    from tlkit.tuning import confirm_best, oracles, trial_runner, tune
 
+    oracles.LOST_AFTER, trial_runner.BEAT = 4.0, 0.5  # seconds
     keras.utils.clear_session = lambda: None
     folder, seconds, *words = sys.argv[1:]
     meeting = dict(word.split("=") for word in words if "=" in word)  # listen or chief
@@ -43,7 +45,7 @@ SEARCH = """
             with open(state, "a") as file:
                 file.write("x")
             with open(Path(sys.argv[1]) / "epochs.log", "a") as log:
-                print(settings["x"], epoch, file=log)
+                print(settings["x"], epoch, *([settings["seed"]] if "seed" in settings else []), file=log)
         return {"loss": (settings["x"] - 1) ** 2}
 
     if __name__ == "__main__":
@@ -52,6 +54,11 @@ SEARCH = """
                 run, lambda hp: {"x": hp.Float("x", -2.0, 2.0, default=2.0)}, num_trials=6, folder=folder,
                 objective="loss", seed=5, workers=1 if "alone" in words else 2, **meeting,
             )
+            if "confirm" in words:
+                found = confirm_best(
+                    run, trials, seeds=[6, 7], folder=folder, objective="loss", direction="min", workers=2
+                )
+                print("CONFIRMED", json.dumps(found))
             print("END", json.dumps([(t.settings["x"], t.score, t.failure) for t in trials]))
 """
 
@@ -88,7 +95,7 @@ def processes_of(folder):
         except OSError:
             continue
         if str(folder) in command:
-            found[variables.get("KERASTUNER_TUNER_ID", "supervisor")] = int(directory.name)
+            found[variables.get(workers.NAME, "supervisor")] = int(directory.name)
     return found
 
 
@@ -154,6 +161,29 @@ def test_a_mistake_ends_all(script, tmp_path):
 
 
 @pytest.mark.slow
+def test_confirming_is_shared_too_and_survives(script, tmp_path):
+    folder = tmp_path / "s"
+    search = start(script, folder, 3, "confirm")
+    wait_for(lambda: [*folder.glob("confirmed/*/settings.json")])
+    wait_for(lambda: {"share0", "share1"} <= {*processes_of(folder)})
+    os.kill(processes_of(folder)["share0"], signal.SIGKILL)
+    status, said, errors = end(search)
+    assert status == 0, errors
+    best = [x for x, *_ in trials_of(said)][:3]
+    trained = [line.split() for line in (folder / "epochs.log").read_text().splitlines() if line.count(" ") == 2]
+    # Three epochs of each on two seeds, none twice: the one that was killed went on.
+    candidates = {*best, 2.0}
+    expected = [(str(x), str(epoch), str(seed)) for x in candidates for seed in (6, 7) for epoch in range(3)]
+    assert sorted(map(tuple, trained)) == sorted(expected)
+    found = json.loads(re.search(r"CONFIRMED (.*)", said)[1])
+    assert [(settings["x"], scores) for _, settings, scores in found] == [
+        (x, [(x - 1) ** 2] * 2) for x in sorted(candidates, key=lambda x: (x - 1) ** 2)
+    ]
+    assert f"{2 * len(candidates)} trainings on other seeds, up to 2 at once." in said
+    assert processes_of(folder) == {}
+
+
+@pytest.mark.slow
 def test_another_machine_joins(script, tmp_path):
     _, said, _ = end(start(script, tmp_path / "alone", 0.1, "alone"))
     address = f"127.0.0.1:{workers._free_port('127.0.0.1')}"
@@ -167,6 +197,61 @@ def test_another_machine_joins(script, tmp_path):
     names = {json.loads(file.read_text())["worker"] for file in (tmp_path / "s").glob("trial_*/begun.json")}
     assert len(names) == 2 and "worker0" in names
     assert processes_of(tmp_path / "s") == {}
+
+
+@pytest.mark.slow
+def test_the_trial_of_a_machine_that_is_gone_is_given_to_another(script, tmp_path):
+    _, said, _ = end(start(script, tmp_path / "alone", 0.1, "alone"))
+    address = f"127.0.0.1:{workers._free_port('127.0.0.1')}"
+    folder = tmp_path / "s"
+    listening = start(script, folder, 6, "alone", f"listen={address}")
+    wait_for(lambda: "worker0" in processes_of(folder))
+    here = processes_of(folder)
+    joined = start(script, folder, 30, "alone", f"chief={address}")
+
+    def its_trials():
+        said = [file.with_name("begun.json") for file in folder.glob("trial_*/settings.json")]
+        return [begun for begun in (json.loads(file.read_text()) for file in said) if begun["worker"] != "worker0"]
+
+    wait_for(its_trials)
+    time.sleep(1.0)  # it is said to have begun
+    for process in [joined.pid, *(id_ for id_ in processes_of(folder).values() if id_ not in here.values())]:
+        os.kill(process, signal.SIGKILL)
+    status, found, errors = end(listening)
+    assert status == 0, errors
+    assert trials_of(found) == trials_of(said)
+    assert not its_trials()  # worker0 ran it
+    assert "is not heard of any more; it is given to another" in (folder / "workers" / "chief.log").read_text()
+    assert re.search(r"^Trial (\d) of 6, worker0-\w{8}: (x=.*)\n(.*\n)*Trial \1 of 6, worker0: \2$", found, re.M)
+    assert end(joined)[0] == -signal.SIGKILL
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras_tuner")  # as in tlkit.tuning.search
+def test_a_silent_worker_loses_its_trial_and_a_late_answer_counts_once(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(oracles.time, "monotonic", lambda: now[0])
+    oracle = oracles.make_oracle(
+        "random", lambda hp: {"x": hp.Float("x", 0.0, 1.0)}, keras_tuner.Objective("loss", "min"),
+        num_trials=2, seed=1, folder=tmp_path, max_epochs=None, keep_models=0,
+    )  # fmt: skip
+    oracle._set_project_dir(tmp_path.parent, tmp_path.name)
+    oracle.verbose = 0
+    first, second = oracle.create_trial("silent"), oracle.create_trial("busy")
+    assert oracle.create_trial("idle").status == "IDLE"  # not STOPPED: either may yet be lost
+    now[0] += oracles.LOST_AFTER
+    oracle.get_trial(second.trial_id)
+    assert oracle.create_trial("idle").status == "IDLE"  # just not too long
+    now[0] += 1.0
+    assert oracle.create_trial("idle").trial_id == first.trial_id
+    assert {name: trial.trial_id for name, trial in oracle.ongoing_trials.items()} == {
+        "busy": second.trial_id, "idle": first.trial_id
+    }  # fmt: skip
+    for trial in (second, first, first):  # the silent one was only slow
+        oracle.update_trial(trial.trial_id, {"loss": 0.5})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert oracle.end_order == [second.trial_id, first.trial_id]
+    assert oracle.create_trial("idle").status == "STOPPED"
 
 
 def test_shares_of_the_machine(monkeypatch):

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 
 from tlkit.errors import UserError
 from tlkit.tuning.files import (
+    FAILURE,
     METRICS,
     RUN,
     begin_run,
@@ -24,6 +26,7 @@ from tlkit.tuning.files import (
 )
 from tlkit.tuning.trial import Trial, number_of, short
 from tlkit.tuning.trial_runner import DiskFull, reason_of
+from tlkit.tuning.workers import LOGS, as_child, run_in_shares, share
 
 CONFIRMED = "confirmed"  # the folder in a search for these trainings
 CANDIDATES = 3
@@ -54,10 +57,12 @@ def confirm_best(
     folder: str | Path,
     objective: str,
     direction: str,
+    workers: int = 1,
 ) -> list[Confirmed]:
     """Run the best three trials, and the defaults, once on each of some new seeds.
 
-    Killed and called again, it goes on where it stopped. What fails is said and left out.
+    Killed and called again, it goes on where it stopped. What fails is said, left out, and not tried again. With
+    several `workers` the command that was typed is run again by each, as `tune` does it.
 
     Args:
         run: As for `tune`; it gets the setting "seed" besides.
@@ -66,6 +71,7 @@ def confirm_best(
         folder: The search's.
         objective: Name of the number that decides.
         direction: "min" or "max".
+        workers: How many run at once.
 
     Returns:
         Best mean first.
@@ -78,15 +84,25 @@ def confirm_best(
     chosen = {number_of(trial): trial for trial in (*best, *trials) if trial in best or number_of(trial) == 1}
     # With Hyperband a trial has a number for each of its rounds: one of them is enough.
     chosen = {n: t for n, t in chosen.items() if all(t.settings != chosen[m].settings for m in chosen if m < n)}
-    found = []
-    for number, trial in chosen.items():
-        scores = []
-        for seed in seeds if len(chosen) > 1 else ():
-            place = folder / CONFIRMED / f"trial_{number}_seed_{seed}"
-            metrics = _run_once(run, trial.settings | {"seed": seed}, place, objective, folder)
-            scores += [metrics[objective]] if metrics else []
-        if scores:
-            found.append(Confirmed(number, trial.settings, scores))
+    trainings = [
+        (number, trial.settings | {"seed": seed}, folder / CONFIRMED / f"trial_{number}_seed_{seed}")
+        for number, trial in chosen.items()
+        for seed in (seeds if len(chosen) > 1 else ())
+    ]
+    if (mine := share()) is not None:
+        with as_child(folder):
+            for _, settings, place in trainings[mine]:
+                _run_once(run, settings, place, objective, folder)
+        raise SystemExit(0)
+    left = [place for *_, place in trainings if not _is_done(place)]
+    if workers > 1 and len(left) > 1:
+        print(f"{len(left)} trainings on other seeds, up to {workers} at once. What they say is in {folder / LOGS}.")
+        run_in_shares(folder, min(workers, len(trainings)), num_gpus=len(tf.config.list_physical_devices("GPU")))
+    scores: dict[int, list[float]] = {number: [] for number in chosen}
+    for number, settings, place in trainings:
+        metrics = _run_once(run, settings, place, objective, folder)
+        scores[number] += [metrics[objective]] if metrics else []
+    found = [Confirmed(number, chosen[number].settings, values) for number, values in scores.items() if values]
     return sorted(found, key=lambda confirmed: confirmed.mean, reverse=direction == "max")
 
 
@@ -113,10 +129,23 @@ def verdict(confirmed: Sequence[Confirmed], objective: str) -> str:
 
 
 def _run_once(run, settings: dict[str, Any], place: Path, objective: str, search: Path) -> dict[str, float] | None:
+    if not _is_done(place):
+        print(f"On another seed, {place.name}: {', '.join(f'{k}={short(v)}' for k, v in settings.items())}", flush=True)
+        _train_once(run, settings, place, objective, search)
     metrics = read_json(place / METRICS)
-    if metrics is not None:
-        return metrics
-    print(f"On another seed, {place.name}: {', '.join(f'{k}={short(v)}' for k, v in settings.items())}", flush=True)
+    if metrics is None:
+        print(f"On another seed, {place.name} failed. {(place / FAILURE).read_text(encoding='utf-8')}", flush=True)
+    else:
+        print(f"On another seed, {place.name}: {objective} {short(metrics[objective])}", flush=True)
+    return metrics
+
+
+def _is_done(place: Path) -> bool:
+    return read_json(place / METRICS) is not None or (place / FAILURE).exists()
+
+
+def _train_once(run, settings: dict[str, Any], place: Path, objective: str, search: Path) -> None:
+    """Leave the numbers, or why there are none, in the folder."""
     try:
         place.mkdir(parents=True, exist_ok=True)
         begin_run(place / RUN, settings, None)
@@ -127,11 +156,8 @@ def _run_once(run, settings: dict[str, Any], place: Path, objective: str, search
     except Exception as error:
         if is_disk_full(error):
             raise DiskFull(full_disk(search)) from error
-        print(f"On another seed, {place.name} failed. {reason_of(error)}", flush=True)
-        return None
+        (place / FAILURE).write_text(reason_of(error), encoding="utf-8")
     finally:
         keras.utils.clear_session()
     remove_models(place / RUN)
     remove_state(place / RUN)
-    print(f"On another seed, {place.name}: {objective} {short(metrics[objective])}", flush=True)
-    return metrics

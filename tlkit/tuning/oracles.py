@@ -2,7 +2,8 @@
 
 What is mended here, all of it true of KerasTuner 1.4.8: its files are written in place, so that a kill tears them; a
 trial that was begun when the process died before it was noted stays "running" for ever; Bayesian search draws other
-numbers after a restart; grid search forgets where it was and ends.
+numbers after a restart; grid search forgets where it was and ends; the trial of a worker that is gone is never begun
+again.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,9 @@ from tlkit.tuning.workers import REJOIN
 FACTOR = (
     3  # Hyperband: of so many trials one goes on, for so many times the epochs (Li et al. 2018, section 3.1: 3 or 4)
 )
+# A worker asks for its trial every `trial_runner.BEAT` seconds. One that is silent for so long is gone, with its
+# machine or its network: no step holds up all threads of a process for minutes.
+LOST_AFTER = 300.0
 
 
 class _Kept:
@@ -31,6 +36,26 @@ class _Kept:
 
     folder: Path
     keep_models: int
+    heard: dict[str, float]  # when the worker of a running trial last asked for it
+
+    def create_trial(self, tuner_id: str):
+        """The next trial; a lost worker's first. While any runs, nobody is sent home: it may yet be lost."""
+        now = time.monotonic()
+        for worker, trial in [*self.ongoing_trials.items()]:
+            if worker != tuner_id and now - self.heard.setdefault(trial.trial_id, now) > LOST_AFTER:
+                print(f"Trial {int(trial.trial_id) + 1}: {worker} is not heard of any more; it is given to another.")
+                del self.ongoing_trials[worker], self.heard[trial.trial_id]
+                self.tuner_ids.discard(worker)
+                self._retry_queue.append(trial.trial_id)
+        trial = super().create_trial(tuner_id)
+        if trial.status == "STOPPED" and self.ongoing_trials:
+            trial.status = "IDLE"
+            self.tuner_ids.add(tuner_id)
+        return trial
+
+    def get_trial(self, trial_id: str):
+        self.heard[trial_id] = time.monotonic()
+        return super().get_trial(trial_id)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Let the first trial take the defaults, so that no search finds anything worse than them."""
@@ -43,6 +68,8 @@ class _Kept:
         return response
 
     def end_trial(self, trial) -> None:
+        if trial.trial_id in self.end_order:  # by a worker that was thought lost, while another ran it
+            return
         super().end_trial(trial)
         self.remove_what_is_not_needed()
 
@@ -199,5 +226,5 @@ def make_oracle(
         **options,
     )
     oracle.max_trials = num_trials  # Hyperband has no such argument, but heeds it
-    oracle.folder, oracle.keep_models = folder, keep_models
+    oracle.folder, oracle.keep_models, oracle.heard = folder, keep_models, {}
     return oracle

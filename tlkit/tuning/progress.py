@@ -49,8 +49,9 @@ class Progress:
         running = self.read()
         for name, trial in (*running.items(), *self._ended.items()):
             number = f"Trial {int(name.removeprefix('trial_')) + 1} of {self.num_trials}"
-            if name not in self._said:
-                self._said.add(name)
+            beginning = f"{name} by {trial.get('worker', '')}"  # said again when another worker takes it over
+            if beginning not in self._said:
+                self._said.add(beginning)
                 said = ", ".join(f"{key}={short(value)}" for key, value in trial["settings"].items())
                 print(f"{number}, {trial.get('worker', '')}: {said}", flush=True)
             if "took" not in trial or f"end of {name}" in self._said:
@@ -64,7 +65,8 @@ class Progress:
     def skip_known(self) -> None:
         """Count what lies in the folder now as no news."""
         self.read()
-        self._said |= {*self._ended} | {f"end of {name}" for name in self._ended}
+        for name, trial in self._ended.items():
+            self._said |= {f"{name} by {trial.get('worker', '')}", f"end of {name}"}
 
     def read(self) -> dict[str, dict[str, Any]]:
         """The trials that run, by the names of their folders; those that have ended are kept."""

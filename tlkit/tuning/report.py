@@ -28,6 +28,7 @@ def conclude(
     folder: str | Path,
     objective: str,
     direction: str,
+    workers: int = 1,
 ) -> dict[str, Any]:
     """Confirm the best trials on new seeds, write the report, print the table; returns the settings to train with.
 
@@ -38,14 +39,16 @@ def conclude(
         folder: The search's. `report.md`, its pictures and `tensorboard` are written into it.
         objective: Name of the number that decides.
         direction: "min" or "max".
+        workers: How many confirm at once, as for `tune`.
 
     Returns:
         Those with the best mean over the new seeds, which may be the defaults.
     """
     folder = Path(folder).resolve()
     print_trials(trials, objective)
-    confirmed = confirm_best(run, trials, seeds=seeds, folder=folder, objective=objective, direction=direction)
-    write_report(trials, folder, objective=objective, direction=direction, confirmed=confirmed)
+    goal = {"objective": objective, "direction": direction}
+    confirmed = confirm_best(run, trials, seeds=seeds, folder=folder, **goal, workers=workers)
+    write_report(trials, folder, **goal, confirmed=confirmed)
     write_hparams(trials, folder / "tensorboard", objective)
     if confirmed:
         print(verdict(confirmed, objective))

@@ -18,7 +18,7 @@ from tlkit.tuning.oracles import make_oracle
 from tlkit.tuning.progress import Progress
 from tlkit.tuning.trial import Trial
 from tlkit.tuning.trial_runner import DiskFull, TrialRunner
-from tlkit.tuning.workers import as_child, role, search_with_workers
+from tlkit.tuning.workers import as_child, role, search_with_workers, share
 
 
 def tune(
@@ -53,7 +53,9 @@ def tune(
 
     With several `workers` the command that was typed is run again by each of them, with KerasTuner's variables in its
     environment; its `tune` with the same arguments then runs trials and ends the process. Nothing that comes before
-    `tune` may mind being run several times. What each says is in `folder / "workers"`.
+    `tune` may mind being run several times. What each says is in `folder / "workers"`. A worker that dies is started
+    again and goes on with its trial; that of a worker which is silent for five minutes, its machine perhaps gone, is
+    given to another.
 
     Args:
         run: Called with the settings of a trial and a folder of its own, which does not exist yet unless there is
@@ -117,6 +119,8 @@ def tune(
             with as_child(folder):
                 _search(TrialRunner(run, search_space, oracle))
             raise SystemExit(0)
+        if share() is not None:  # of what comes after the search
+            return _results(_open_search(run, search_space, oracle))
         if chief or listen or workers > 1:
             _search_with_others(progress, workers, listen, chief)
             if chief:

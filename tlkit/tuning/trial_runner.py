@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import keras
 import keras_tuner
 
@@ -29,6 +32,7 @@ from tlkit.tuning.trial import Trial, rank, read_trial, short
 FAILURES_AT_THE_START = 3
 # A worker that dies gets its trial back; one that kills its worker so often (memory, mostly) is a failed one.
 DEATHS = 3
+BEAT = 10.0  # seconds between two signs of life of a worker
 _IDLE_SECONDS = 0.5  # between two questions, when nothing can begin before other workers have finished
 _LONGEST_REASON = 400  # characters: TensorFlow writes pages
 
@@ -70,8 +74,26 @@ class TrialRunner(keras_tuner.engine.base_tuner.BaseTuner):
         objective, folder = self.oracle.objective, self.folder_of(trial.trial_id)
         metrics = read_json(folder.with_name(METRICS))
         if metrics is None:  # else the process died between the end of the trial and its report
-            metrics = self._run(trial, folder)
+            with self._signs_of_life(trial.trial_id):
+                metrics = self._run(trial, folder)
         return {objective.name: math.nan} if metrics is None else metrics
+
+    @contextlib.contextmanager
+    def _signs_of_life(self, trial_id: str) -> Iterator[None]:
+        """Let the chief know while the block runs that this worker has not been lost."""
+        ended = threading.Event()
+
+        def ask():
+            with contextlib.suppress(grpc.RpcError):  # the chief has ended, which the search will hear of
+                while not ended.wait(BEAT):
+                    self.oracle.get_trial(trial_id)
+
+        if self.is_worker:
+            threading.Thread(target=ask, daemon=True).start()
+        try:
+            yield
+        finally:
+            ended.set()
 
     def _run(self, trial, folder: Path) -> dict[str, float] | None:
         """Call `run`; None when the trial failed. Not raised: KerasTuner would print a traceback for each."""

@@ -24,6 +24,8 @@ from tlkit.errors import UserError
 from tlkit.tuning.files import BEGUN, FAILURE, METRICS, full_disk, read_json, write_json
 
 SUPERVISOR = "TLKIT_TUNING_SUPERVISOR"  # id of the process that watches over this one
+NAME = "TLKIT_TUNING_PROCESS"  # what that process calls this one
+SHARE = "TLKIT_TUNING_SHARE"  # "1/4": of a list of trainings this process does every fourth, from the second
 REJOIN = "TLKIT_TUNING_REJOIN"  # set where a chief takes the place of one that died while its workers lived on
 LOGS = "workers"  # the folder in a search for what each process said
 _SECONDS_TO_STOP = 20.0  # after SIGTERM: a training stops before its next batch
@@ -59,6 +61,14 @@ def role() -> str | None:
     return os.environ.get("KERASTUNER_TUNER_ID") if "KERASTUNER_ORACLE_IP" in os.environ else None
 
 
+def share() -> slice | None:
+    """What of a list of trainings this process does, as one of several that were started for it; else None."""
+    if SHARE not in os.environ:
+        return None
+    number, _, processes = os.environ[SHARE].partition("/")
+    return slice(int(number), None, int(processes))
+
+
 @contextlib.contextmanager
 def as_child(folder: Path) -> Iterator[None]:
     """Around the search in a chief or worker: it ends when its supervisor has gone, and says what its error was."""
@@ -68,7 +78,7 @@ def as_child(folder: Path) -> Iterator[None]:
         yield
     except UserError as error:
         (folder / LOGS).mkdir(parents=True, exist_ok=True)
-        _error_file(folder, role() or "").write_text(str(error), encoding="utf-8")
+        _error_file(folder, os.environ.get(NAME, role() or "")).write_text(str(error), encoding="utf-8")
         raise
 
 
@@ -102,15 +112,20 @@ def search_with_workers(
         address = Address(address.host, _free_port(address.host))
     # Not the machine's name: KerasTuner takes any name with "chief" in it for the chief.
     names = [f"worker{n}" if chief is None else f"worker{n}-{uuid.uuid4().hex[:8]}" for n in range(workers)]
-    crew = [_Process(folder, name, address, _resources(n, workers, num_gpus)) for n, name in enumerate(names)]
-    leader = None if chief else _Process(folder, "chief", address, {"CUDA_VISIBLE_DEVICES": ""})
+    asking = {"KERASTUNER_ORACLE_IP": address.host, "KERASTUNER_ORACLE_PORT": str(address.port)}
+    crew = [
+        _Process(folder, name, asking | {"KERASTUNER_TUNER_ID": name} | _resources(n, workers, num_gpus))
+        for n, name in enumerate(names)
+    ]
+    leading = asking | {"KERASTUNER_TUNER_ID": "chief", "CUDA_VISIBLE_DEVICES": ""}
+    leader = None if chief else _Process(folder, "chief", leading)
     if leader and listen:
         print(f"Other machines join with: --chief {socket.gethostname()}:{address.port}", flush=True)
     with _ending_all([*crew, *([leader] if leader else [])]):
         for process in (leader, *crew):
             if process:
                 process.start()
-        while any(process.is_needed() for process in crew) or (leader and _runs_elsewhere(folder, names)):
+        while any(process.is_needed() for process in crew):
             if leader:
                 leader.is_needed(always=True)
             watch()
@@ -120,18 +135,33 @@ def search_with_workers(
             time.sleep(_SECONDS_TO_HEAR)
 
 
-class _Process:
-    """A chief or worker, started again when it has died."""
+def run_in_shares(folder: Path, workers: int, *, num_gpus: int = 0) -> None:
+    """Run the command so many times at once, each with its `share` of a list of trainings, until all have ended.
 
-    def __init__(self, folder: Path, name: str, address: Address, resources: dict[str, str]):
+    Args:
+        folder: The search's.
+        workers: How many to start.
+        num_gpus: Graphics cards to give out; a process gets one, or shares one.
+
+    Raises:
+        UserError: What a process has raised; or that one dies again and again.
+    """
+    (folder / LOGS).mkdir(parents=True, exist_ok=True)
+    shares = [_resources(n, workers, num_gpus) | {SHARE: f"{n}/{workers}"} for n in range(workers)]
+    crew = [_Process(folder, f"share{n}", environment) for n, environment in enumerate(shares)]
+    with _ending_all(crew):
+        for process in crew:
+            process.start()
+        while [process for process in crew if process.is_needed()]:  # of all, so that each that died starts again
+            time.sleep(_POLL)
+
+
+class _Process:
+    """The command that was typed, run again with more in its environment, and again when it has died."""
+
+    def __init__(self, folder: Path, name: str, environment: dict[str, str]):
         self.folder, self.name = folder, name
-        self.environment = {
-            **resources,
-            "KERASTUNER_TUNER_ID": name,
-            "KERASTUNER_ORACLE_IP": address.host,
-            "KERASTUNER_ORACLE_PORT": str(address.port),
-            SUPERVISOR: str(os.getpid()),
-        }
+        self.environment = environment | {NAME: name, SUPERVISOR: str(os.getpid())}
         self.running: subprocess.Popen | None = None
         self.restarts, self.done_before = 0, 0
 
@@ -162,7 +192,7 @@ class _Process:
         error = _error_file(self.folder, self.name)
         if error.exists():
             raise UserError(error.read_text(encoding="utf-8"))
-        done = len([*self.folder.glob(f"trial_*/{METRICS}"), *self.folder.glob(f"trial_*/{FAILURE}")])
+        done = len([*self.folder.rglob(METRICS), *self.folder.rglob(FAILURE)])
         self.restarts = self.restarts + 1 if done == self.done_before else 1
         self.done_before = done
         if shutil.disk_usage(self.folder).free < _LEAST_FREE:
@@ -245,12 +275,6 @@ def _note_death(folder: Path, name: str) -> None:
         begun = read_json(file) or {}
         if begun.get("worker") == name and "seconds" not in begun:
             write_json(file, {**begun, "deaths": begun["deaths"] + 1})
-
-
-def _runs_elsewhere(folder: Path, names: list[str]) -> bool:
-    """Whether a worker of another machine still has a trial."""
-    state = read_json(folder / "oracle.json") or {}
-    return any(name not in names for name in state.get("ongoing_trials", {}))
 
 
 def _error_file(folder: Path, name: str) -> Path:

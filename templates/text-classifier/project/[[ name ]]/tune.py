@@ -105,7 +105,7 @@ def main() -> None:
         shared_settings=dataclasses.asdict(config),
     )
     seeds = [config.seed + 1 + number for number in range(confirm)]
-    best = conclude(run, results, seeds=seeds, folder=folder, **goal)
+    best = conclude(run, results, seeds=seeds, folder=folder, **goal, workers=workers)
     # All of the settings, also those that were given as flags: the same training again, for longer.
     save_config(dataclasses.replace(config, **best), folder / BEST.name)
     file = "best" if folder == BEST.parent else folder / BEST.name

@@ -92,7 +92,9 @@ def inspect_data(config: Config) -> ImageReport:
 
 def training_class_weights(config: Config, data: ImageFolder) -> dict[int, float] | None:
     """Weights for uneven classes, as far as `class_balance` says; None where all photos count alike."""
-    if data.multi_label or config.class_balance == 0:  # a weight belongs to a photo, and a photo has no single class there
+    if (
+        data.multi_label or config.class_balance == 0
+    ):  # a weight belongs to a photo, and a photo has no single class there
         return None
     labels = [file.label for file in data.files.train]
     if len(set(collections.Counter(labels).values())) == 1:

@@ -134,7 +134,9 @@ def suggest_learning_rate(config: Config) -> None:
     """Draw the loss of the labelled texts against the learning rate, and say which one to take."""
     config = dataclasses.replace(config, adaptation="none")
     data = load_datasets(config)
-    curve = find_learning_rate(compile_model(config, data), data.train, class_weight=training_class_weights(config, data))
+    curve = find_learning_rate(
+        compile_model(config, data), data.train, class_weight=training_class_weights(config, data)
+    )
     plot_learning_rates(curve).savefig(PROJECT / "learning_rates.png", dpi=120)
     print(f"Loss by learning rate: {PROJECT / 'learning_rates.png'}")
     if curve.suggestion is None:

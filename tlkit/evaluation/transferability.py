@@ -29,7 +29,7 @@ def log_me(features: ArrayLike, labels: ArrayLike) -> float:
 
     Example:
         >>> round(log_me([[0.0], [0.1], [1.0], [0.9]], [0, 0, 1, 1]), 2)
-        0.55
+        -0.31
     """
     features, labels = _check("log_me", features, labels, "features")
     if not features.any():

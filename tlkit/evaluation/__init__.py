@@ -10,6 +10,7 @@ from tlkit.evaluation.most_wrong import most_wrong
 from tlkit.evaluation.multilabel_metrics import multilabel_metrics
 from tlkit.evaluation.plot_accuracy_by_length import plot_accuracy_by_length
 from tlkit.evaluation.plot_adaptation import plot_adaptation
+from tlkit.evaluation.plot_backbones import plot_backbones
 from tlkit.evaluation.plot_boxes import plot_boxes
 from tlkit.evaluation.plot_calibration import plot_calibration
 from tlkit.evaluation.plot_class_scores import plot_class_scores
@@ -40,6 +41,7 @@ __all__ = [
     "multilabel_metrics",
     "plot_accuracy_by_length",
     "plot_adaptation",
+    "plot_backbones",
     "plot_boxes",
     "plot_calibration",
     "plot_class_scores",

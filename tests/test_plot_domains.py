@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from tlkit import UserError
 from tlkit.evaluation import plot_adaptation, plot_domains
 from tlkit.evaluation._figure import BLUE, ORANGE
+from tlkit.evaluation.plot_domains import separate
 
 random = np.random.default_rng(0)
 SOURCE, TARGET = random.normal(size=(30, 6)), random.normal(size=(40, 6)) + 3
@@ -61,6 +62,27 @@ def test_names_stand_in_the_middle_of_their_classes():
     x, y = both.axes[0].texts[0].get_position()
     of_source = points(both.axes[0])["source"]
     assert of_source[:, 0].min() < x < of_source[:, 0].max() and of_source[:, 1].min() < y < of_source[:, 1].max()
+
+
+def test_names_do_not_overprint_each_other():
+    alike = np.tile(SOURCE, (2, 1))  # all classes in one place
+    figure = plot_domains((alike, alike), source_labels=np.arange(60) % 12, target_labels=np.arange(60) % 12)
+    figure.canvas.draw()
+    names = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(names) == 24
+    for number, one in enumerate(names):
+        for other in names[:number]:
+            width = min(one.x1, other.x1) - max(one.x0, other.x0)
+            height = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert min(width, height) < 1  # pixels
+
+
+def test_rectangles_are_pushed_apart_the_shorter_way():
+    # 10 wide and 4 high: the first two overlap by 2 in height, so each goes 1 up or down; the third is far away.
+    found = separate(
+        np.array([[50.0, 50], [52, 52], [90, 50]]), np.array([[10.0, 4]] * 3), np.zeros((3, 2)), np.full((3, 2), 100.0)
+    )
+    np.testing.assert_allclose(found, [[50, 49], [52, 53], [90, 50]], atol=0.3)  # half a pixel may remain
 
 
 def test_tsne_and_fewer_rows():

@@ -135,6 +135,7 @@ def test_every_seed_is_a_point_and_the_choice_by_labels_a_hollow_one():
     assert values(methods, filled=True) == [[0.6, 0.7], [0.8, 0.7]]
     assert values(methods, filled=False) == [[0.6, 0.7], [0.9, 0.9]]
     assert {"source only", "cdan", "65.0 %", "75.0 %", "by target labels: not to be had"} <= set(texts(figure))
+    assert methods.get_xlabel() == "chosen by target_information\nsource only: source_score"
     curves = [line for line in epochs.lines if line.get_marker() != "o"]
     assert [list(map(float, c.get_ydata())) for c in curves] == [[0.5, 0.6], [0.6, 0.7], [0.9, 0.8], [0.7, 0.9]]
     assert [float(line.get_xdata()[0]) for line in epochs.lines if line.get_marker() == "o"] == [2, 2, 2, 1]

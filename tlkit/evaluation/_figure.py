@@ -38,7 +38,7 @@ def tidy(axes: Axes) -> None:
     axes.set_facecolor("white")
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
-    axes.tick_params(colors=MUTED, labelsize=9, length=0)
+    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=0)  # logarithmic axes label minor ticks, too
     for name, spine in axes.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_color(RULE)

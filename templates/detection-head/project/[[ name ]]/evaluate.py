@@ -75,7 +75,7 @@ def evaluate_run(run: Path) -> Evaluation:
     shown = [keep_sure(each, config) for each in found]
     worst = most_mistakes(rows, shown)
     figures = {
-        "learning_curves": plot_learning_curves(read_history(run), openings),
+        "learning_curves": plot_learning_curves(read_history(run), openings, **config.best_by),
         "precision_recall": plot_precision_recall(metrics[part]),
         "examples": plot_some(rows, shown, range(min(SHOWN, len(rows))), class_names),
         "worst": plot_some(rows, shown, worst, class_names),

@@ -88,7 +88,7 @@ def evaluate_run(run: Path) -> Evaluation:
     openings = [(epoch, number) for epoch, number in config.schedule.items() if number]
     files = getattr(data.files, part)
     figures = {
-        "learning_curves": plot_learning_curves(read_history(run), openings),
+        "learning_curves": plot_learning_curves(read_history(run), openings, **config.best_by),
         "class_scores" if data.multi_label else "confusion_matrix": plot_classes(metrics[part], class_names),
         "most_wrong": plot_most_wrong(
             np.stack([example.image for example in worst]),

@@ -86,7 +86,7 @@ def evaluate_run(run: Path) -> Evaluation:
     # The pictures are of the last part: the test texts, where there are any.
     openings = [(epoch, number) for epoch, number in config.schedule.items() if number]
     figures = {
-        "learning_curves": plot_learning_curves(read_history(run), openings),
+        "learning_curves": plot_learning_curves(read_history(run), openings, **config.best_by),
         "confusion_matrix": plot_confusion_matrix(metrics[part]["confusion_matrix"], class_names),
         "calibration": plot_calibration(metrics[part]["calibration"]),
         "accuracy_by_length": plot_accuracy_by_length(metrics[part]["accuracy_by_length"]),

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import tlkit.runs
 from tlkit.data import ImageFolder, UnlabelledImages
@@ -178,16 +178,13 @@ def print_table(evaluations: list[Evaluation]) -> None:
         judged_on = f"{metrics['num_examples']} {part}"
         row = {"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)}
         if evaluation.config.target:
-            row["adaptation"] = evaluation.config.adaptation
+            row["adapted"] = evaluation.config.adaptation
         if "target" in evaluation.metrics:
             accuracy = evaluation.metrics["target"]["accuracy"]
             row["target"] = f"{accuracy:.1%}"
             on_target.setdefault(weights, {})[evaluation.config.adaptation] = accuracy
         rows.append(row)
-    table = Table(*dict.fromkeys(name for row in rows for name in row), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(row.get(column.header, "") for column in table.columns))
-    Console().print(table)
+    Console().print(table_of(rows))
     for (part, score), by_weights in scores.items():
         if {"pretrained", "random"} <= by_weights.keys():
             gain = 100 * (by_weights["pretrained"] - by_weights["random"])
@@ -207,6 +204,19 @@ def print_table(evaluations: list[Evaluation]) -> None:
             "Where there are no test photos the validation photos judge, by which the best epoch was chosen, too: such"
         )
         print("figures are somewhat too good. Set photos aside in a folder test/, or give `split` a third share.")
+
+
+def table_of(rows: list[dict[str, str]]) -> Table:
+    """A table of these cells by column, to be read on 80 characters, too."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    if "adapted" in names and all(row["weights"] == "pretrained" for row in rows):
+        del names["weights"]  # the same in every row; there is no room for it
+    # The runs of a day differ in the last characters of their names: only what has blanks goes on in a second line.
+    columns = (Column(name, no_wrap=name not in ("judged on", "accuracy (95 % int.)")) for name in names)
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(row.get(name, "") for name in names))
+    return table
 
 
 def headline(metrics: dict) -> dict[str, str]:

@@ -204,6 +204,9 @@ def test_the_sentences(capsys):
         " Take BatchNorm out of the discriminator or give it dropout, raise the ramp's `maximum`, and where classes "
         "are unbalanced take `build_cdan`."
     )
+    with_hint = Scripted([WINS], patience=1, hint="`maximum` is --weight.")
+    drive(with_hint, dann(), 1)
+    assert with_hint.verdicts[0].sentence == f"{alone.verdicts[0].sentence} `maximum` is --weight."
     deceived = Scripted([game(0.05, 5.1)], patience=1, separable=True)
     drive(deceived, dann(), 1)
     assert "for 1 epoch it has been deceived, now right on 0.05 of 256 rows (loss 5.10" in deceived.verdicts[0].sentence

@@ -51,9 +51,53 @@ def test_learning_curves_of_one_epoch_and_of_none():
         plot_learning_curves({"loss": []})
 
 
+def panels(figure):
+    return [axes.get_title(loc="left") for axes in figure.axes]
+
+
 def test_the_learning_rate_is_shown_when_it_changes():
-    figure = plot_learning_curves({"learning_rate": [0.1, 0.01], "loss": [1.0, 0.5]})
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["Loss", "Learning rate"]
+    figure = plot_learning_curves({"learning_rate": [0.1, 0.25, 0.01], "loss": [1.0, 0.5, 0.25]})
+    assert panels(figure) == ["Loss", "Learning rate"]
+    (highest,) = figure.axes[1].texts
+    assert (highest.get_text(), highest.xy) == ("0.25", (2, 0.25))
+
+
+ADAPTATION = {
+    "domain_loss": [0.5, 0.6],
+    "val_domain_loss": [0.0, 0.0],  # no validation row counts
+    "label_accuracy": [0.5, 0.9],
+    "val_label_accuracy": [0.25, 0.75],
+    "val_label_loss": [2.0, 1.0],
+    "source_accuracy": [0.25, 0.75],
+    "source_score": [-2.0, -1.0],
+}
+
+
+def test_what_says_nothing_is_not_drawn():
+    figure = plot_learning_curves(ADAPTATION)
+    assert panels(figure) == ["Domain loss", "Label accuracy", "Label loss"]
+    assert [line.get_ydata().tolist() for line in figure.axes[0].lines] == [[0.5, 0.6]]
+    other_rows = plot_learning_curves(ADAPTATION | {"source_accuracy": [0.25, 0.5]})
+    assert "Source accuracy" in panels(other_rows)
+    chosen = plot_learning_curves(ADAPTATION, monitor="source_score", mode="max")
+    assert "Source score" in panels(chosen) and "Source accuracy" not in panels(chosen)
+
+
+def shaded(figure):
+    """The epochs that are shaded, of each panel."""
+    return [[patch.get_x() + patch.get_width() / 2 for patch in axes.patches] for axes in figure.axes]
+
+
+def test_the_kept_epoch_is_shaded():
+    history = {"loss": [3.0, 2.0, 1.0, 0.5], "score": [float("nan"), 5.0, 7.0, 7.0]}
+    figure = plot_learning_curves(history, monitor="score", mode="max")
+    np.testing.assert_allclose(shaded(figure), [[3], [3]])  # the first of the best
+    assert figure.axes[0].get_xlabel() == "epoch; shaded: the one kept, by score"
+    np.testing.assert_allclose(shaded(plot_learning_curves(history, monitor="score")), [[2], [2]])
+    assert shaded(plot_learning_curves(history)) == [[], []]
+    assert shaded(plot_learning_curves(history | {"score": [float("nan")] * 4}, monitor="score")) == [[], []]
+    with pytest.raises(UserError, match="Expected one of: loss, score. Received: monitor='val_loss'"):
+        plot_learning_curves(history, monitor="val_loss")
 
 
 def rate_curve(losses, suggestion):

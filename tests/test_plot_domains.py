@@ -9,6 +9,7 @@ from matplotlib.colors import to_hex
 from tlkit import UserError
 from tlkit.evaluation import plot_adaptation, plot_domains
 from tlkit.evaluation._figure import BLUE, ORANGE
+from tlkit.evaluation.plot_domains import separate
 
 random = np.random.default_rng(0)
 SOURCE, TARGET = random.normal(size=(30, 6)), random.normal(size=(40, 6)) + 3
@@ -63,6 +64,27 @@ def test_names_stand_in_the_middle_of_their_classes():
     assert of_source[:, 0].min() < x < of_source[:, 0].max() and of_source[:, 1].min() < y < of_source[:, 1].max()
 
 
+def test_names_do_not_overprint_each_other():
+    alike = np.tile(SOURCE, (2, 1))  # all classes in one place
+    figure = plot_domains((alike, alike), source_labels=np.arange(60) % 12, target_labels=np.arange(60) % 12)
+    figure.canvas.draw()
+    names = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert len(names) == 24
+    for number, one in enumerate(names):
+        for other in names[:number]:
+            width = min(one.x1, other.x1) - max(one.x0, other.x0)
+            height = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert min(width, height) < 1  # pixels
+
+
+def test_rectangles_are_pushed_apart_the_shorter_way():
+    # 10 wide and 4 high: the first two overlap by 2 in height, so each goes 1 up or down; the third is far away.
+    found = separate(
+        np.array([[50.0, 50], [52, 52], [90, 50]]), np.array([[10.0, 4]] * 3), np.zeros((3, 2)), np.full((3, 2), 100.0)
+    )
+    np.testing.assert_allclose(found, [[50, 49], [52, 53], [90, 50]], atol=0.3)  # half a pixel may remain
+
+
 def test_tsne_and_fewer_rows():
     wide = random.normal(size=(60, 80)), random.normal(size=(60, 80)) + 1
     figure = plot_domains(wide, projection="tsne", num_rows=12)
@@ -113,6 +135,7 @@ def test_every_seed_is_a_point_and_the_choice_by_labels_a_hollow_one():
     assert values(methods, filled=True) == [[0.6, 0.7], [0.8, 0.7]]
     assert values(methods, filled=False) == [[0.6, 0.7], [0.9, 0.9]]
     assert {"source only", "cdan", "65.0 %", "75.0 %", "by target labels: not to be had"} <= set(texts(figure))
+    assert methods.get_xlabel() == "chosen by target_information\nsource only: source_score"
     curves = [line for line in epochs.lines if line.get_marker() != "o"]
     assert [list(map(float, c.get_ydata())) for c in curves] == [[0.5, 0.6], [0.6, 0.7], [0.9, 0.8], [0.7, 0.9]]
     assert [float(line.get_xdata()[0]) for line in epochs.lines if line.get_marker() == "o"] == [2, 2, 2, 1]

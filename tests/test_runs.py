@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from tlkit.runs import STATE, find_interrupted, new_run
+from tlkit.callbacks.checkpoint_folder import write_checkpoint
+from tlkit.runs import STATE, epochs_so_far, find_interrupted, new_run
 from tlkit.settings import save_config
 
 
@@ -36,3 +37,13 @@ def test_the_newest_interrupted_run_with_these_settings(tmp_path):
     (tmp_path / "5" / "config.json").write_text('{"rate": 0.')
     assert find_interrupted(tmp_path, Config()) == expected
     assert find_interrupted(tmp_path, Config(rate=0.3)) is None
+
+
+def test_how_far_a_run_is_that_has_no_end(tmp_path):
+    assert epochs_so_far(make_run(tmp_path, "1", Config(), interrupted=False)) is None
+    run = make_run(tmp_path, "2", Config(), interrupted=True)
+    assert epochs_so_far(run) == 0
+    for number in (4, 5):
+        write_checkpoint(run / STATE, number, {}, keep=2)
+    (run / STATE / ".unfinished_6").mkdir()  # it was being written
+    assert epochs_so_far(run) == 5

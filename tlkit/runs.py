@@ -31,6 +31,16 @@ def find_interrupted(runs: Path, config: Any) -> Path | None:
     return next((run for run in interrupted if _settings_of(run) == settings), None)
 
 
+def epochs_so_far(run: Path) -> int | None:
+    """How many epochs a run has saved that is not at its end, or None where it is: nothing is left to go on with.
+
+    A run without an end was interrupted, or trains at this moment: both look alike from here.
+    """
+    state = run / STATE
+    numbers = [folder.name.removeprefix("epoch_") for folder in state.glob("epoch_*")]  # as `ExactResume` names them
+    return max((int(number) for number in numbers if number.isdigit()), default=0) if state.is_dir() else None
+
+
 def _settings_of(run: Path) -> Any:
     try:
         return json.loads((run / "config.json").read_text(encoding="utf-8"))

@@ -61,6 +61,8 @@ class DiscriminatorWatch(keras.callbacks.Callback):
             which the share of right rows is known to 0.03; of 224 px images they take 154 MB.
         patience: Int, at least 1: epochs that a state must last. Defaults to `3`: the game swings.
         verbose: 0 or 1. Whether to print the verdicts. Defaults to `1`.
+        hint: String. A sentence that each verdict ends with: how your program's flags are called that the advice is
+            about, for instance. Defaults to `""`.
 
     Attributes:
         verdicts: List of `Verdict(epoch, state, sentence)`, each state at most once in a `fit`.
@@ -97,7 +99,7 @@ class DiscriminatorWatch(keras.callbacks.Callback):
         Differs from it in: total variation instead of the Jensen-Shannon distance, and predictions instead of labels.
     """
 
-    def __init__(self, pairs: tf.data.Dataset, *, rows: int = 256, patience: int = 3, verbose: int = 1):
+    def __init__(self, pairs: tf.data.Dataset, *, rows: int = 256, patience: int = 3, verbose: int = 1, hint: str = ""):
         super().__init__()
         for name, value, least in (("rows", rows, 20), ("patience", patience, 1)):
             if not isinstance(value, int) or value < least:
@@ -107,6 +109,7 @@ class DiscriminatorWatch(keras.callbacks.Callback):
                 )
         self.patience = patience
         self.verbose = verbose
+        self.hint = hint
         self.verdicts: list[Verdict] = []
         self._batches = _keep(pairs, rows)
         self._lasted: dict[str, int] = {}
@@ -172,6 +175,7 @@ class DiscriminatorWatch(keras.callbacks.Callback):
         return self._lasted[state] >= self.patience and all(verdict.state != state for verdict in self.verdicts)
 
     def _say(self, epoch: int, state: str, sentence: str) -> None:
+        sentence = f"{sentence} {self.hint}".strip()
         self.verdicts.append(Verdict(epoch, state, sentence))
         if self.verbose:
             print(f"\nEpoch {epoch + 1}: {sentence}")

@@ -13,6 +13,7 @@ RULE = "#d9dee4"  # grid and frames
 BLUE = "#2467b3"
 ORANGE = "#d9730d"
 RED = "#b3261e"
+LABEL_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 1}  # behind a text, so that no line strikes it through
 # One for each class, from the first again when there are more. Okabe and Ito's, which people with colour blindness tell
 # apart, without black: https://jfly.uni-koeln.de/color
 CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
@@ -37,7 +38,7 @@ def tidy(axes: Axes) -> None:
     axes.set_facecolor("white")
     axes.set_axisbelow(True)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
-    axes.tick_params(colors=MUTED, labelsize=9, length=0)
+    axes.tick_params(which="both", colors=MUTED, labelsize=9, length=0)  # logarithmic axes label minor ticks, too
     for name, spine in axes.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_color(RULE)

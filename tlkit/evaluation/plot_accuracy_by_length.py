@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from tlkit.evaluation._figure import BLUE, INK, MUTED, new_figure, set_title, tidy
+from tlkit.evaluation._figure import BLUE, INK, LABEL_BOX, MUTED, new_figure, set_title, tidy
 
 
 def plot_accuracy_by_length(found: Mapping[str, Any], unit: str = "words") -> Figure:
@@ -32,7 +32,14 @@ def plot_accuracy_by_length(found: Mapping[str, Any], unit: str = "words") -> Fi
     )
     for place, value in zip(places, accuracy, strict=True):
         axes.annotate(
-            f"{value:.0%}", (place, value), (7, 0), textcoords="offset points", va="center", fontsize=9, color=INK
+            f"{value:.0%}",
+            (place, value),
+            (8, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=INK,
+            bbox=LABEL_BOX,
         )
     names = [f"{part['low']}" if part["low"] == part["high"] else f"{part['low']} to {part['high']}" for part in bins]
     tidy(axes)

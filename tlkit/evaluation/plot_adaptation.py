@@ -33,13 +33,22 @@ def plot_adaptation(comparison: Any) -> Figure:
     _plot_methods(left, summaries, colours, 0.1 if comparison.measure == _TRUTH else 0.0)
     _plot_epochs(right, comparison, colours)
     what = "Target accuracy" if comparison.measure == _TRUTH else comparison.measure
-    set_title(left, f"{what}, epoch chosen by {comparison.validator}")
+    set_title(left, f"{what} at the chosen epoch")
+    left.set_xlabel(_how_chosen(summaries, comparison.validator), color=MUTED, fontsize=9)
     set_title(right, f"{what} by epoch")
     for axes in (left, right):
         tidy(axes)
         if comparison.measure == _TRUTH:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.3g} %"))
     return figure
+
+
+def _how_chosen(summaries: Mapping[str, Any], validator: str) -> str:
+    """Which score chose the epochs: not the same for all, see `compare_adaptation`."""
+    others = {"source only": "source_score", "oracle": "the last epoch"}
+    others = {name: how for name, how in others.items() if name in summaries and how != validator}
+    note = "; ".join(f"{name}: {how}" for name, how in others.items())
+    return f"chosen by {validator}" + (f"\n{note}" if note else "")
 
 
 def _plot_methods(axes: Axes, summaries: Mapping[str, Any], colours: Mapping[str, str], smallest_span: float) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 from sklearn.preprocessing import StandardScaler
@@ -34,8 +35,8 @@ def plot_domains(
     """Draw source rows in blue and target rows in orange where their features lie, one panel before and one after.
 
     Adaptation has brought the domains together when the colours mix, and has done it well when the names of the classes
-    coincide: each name stands in the middle of its class, in the colour of its domain. Distances between panels cannot
-    be compared, for each has a projection of its own.
+    coincide: each name stands in the middle of its class, in the colour of its domain, or, where others stand there, at
+    the end of a line from it. Distances between panels cannot be compared, for each has a projection of its own.
 
     Args:
         before: (source features, target features), each `(n, k)`; of the model trained on the source only.
@@ -72,12 +73,13 @@ def plot_domains(
     rows = [random.permutation(len(f))[:num_rows] for f in panels[0]]
     labels = [None if y is None else y[chosen] for y, chosen in zip(labels, rows, strict=True)]
     figure = new_figure(0.4 + 5 * len(panels), 5.1)
+    written = []
     for index, (source, target) in enumerate(panels):
         axes = figure.add_subplot(1, len(panels), index + 1)
         points = _project(np.concatenate([source[rows[0]], target[rows[1]]]), projection, seed)
         split = points[: len(rows[0])], points[len(rows[0]) :]
         _scatter(axes, split, random)
-        _name_classes(axes, split, labels, class_names)
+        written.append((axes, _name_classes(axes, split, labels, class_names)))
         set_title(axes, titles[index])
     handles, names = figure.axes[0].get_legend_handles_labels()
     known = sum(y is not None for y in labels)
@@ -85,6 +87,9 @@ def plot_domains(
     figure.legend(handles, names, loc="outside lower left", ncols=2, frameon=False, fontsize=9, labelcolor=INK)
     how = "PCA" if projection == "pca" else "t-SNE"
     figure.supxlabel(f"{how}{note[known]}", fontsize=8, color="#6b7785", x=0.99, ha="right")
+    figure.draw_without_rendering()  # the places and sizes of names are known only then
+    for axes, names in written:
+        _spread(axes, names)
     return figure
 
 
@@ -112,7 +117,8 @@ def _scatter(axes: Axes, split: tuple[np.ndarray, np.ndarray], random: np.random
         spine.set_color(RULE)
 
 
-def _name_classes(axes: Axes, split: Any, labels: Sequence[Any], class_names: Sequence[str] | None) -> None:
+def _name_classes(axes: Axes, split: Any, labels: Sequence[Any], class_names: Sequence[str] | None) -> list[Text]:
+    written = []
     outline = [patheffects.withStroke(linewidth=3, foreground="white")]
     for points, classes, colour in zip(split, labels, ("#174a85", "#9a4f05"), strict=True):  # darker: read on the dots
         if classes is None:
@@ -131,6 +137,51 @@ def _name_classes(axes: Axes, split: Any, labels: Sequence[Any], class_names: Se
                 va="center",
             )
             text.set_path_effects(outline)
+            written.append(text)
+    return written
+
+
+def _spread(axes: Axes, names: Sequence[Text]) -> None:
+    """Move names apart that overlap; a line leads from the middle of the class to a name that no longer covers it."""
+    if not names:
+        return
+    axes.autoscale(False)
+    boxes = [text.get_window_extent() for text in names]
+    middles = np.array([[box.x0 + box.x1, box.y0 + box.y1] for box in boxes]) / 2
+    sizes = np.array([[box.width, box.height] for box in boxes])
+    inside = axes.get_window_extent()
+    lowest, highest = inside.p0 + sizes / 2 + 2, inside.p1 - sizes / 2 - 2
+    places = separate(middles, sizes, lowest, highest)
+    for text, middle, place, size in zip(names, middles, places, sizes, strict=True):
+        point, end = axes.transData.inverted().transform([middle, place])
+        text.set_position(end)
+        if np.any(np.abs(place - middle) > size / 2):
+            axes.plot(*np.transpose([point, end]), color=text.get_color(), linewidth=0.8)
+            axes.plot(*point, "o", color=text.get_color(), markersize=4)
+
+
+def separate(middles: np.ndarray, sizes: np.ndarray, lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+    """Middles of rectangles that overlap as little as can be had by pushing each two of them apart, the shorter way.
+
+    Args:
+        middles: `(n, 2)`, where they would be.
+        sizes: `(n, 2)`, width and height.
+        lowest: `(n, 2)`, how far down and left a middle may go.
+        highest: `(n, 2)`, how far up and right.
+    """
+    places, n = np.clip(middles, lowest, highest), len(middles)
+    order = np.sign(np.arange(n)[:, None] - np.arange(n))[..., None]  # which way, where two have one middle
+    for _ in range(300):  # 40 names in one place need about 100
+        offsets = places[:, None] - places
+        overlaps = (sizes[:, None] + sizes) / 2 - np.abs(offsets)
+        meets = (overlaps > 0.5).all(axis=2) & ~np.eye(n, dtype=bool)  # half a pixel is none
+        if not meets.any():
+            break
+        shorter = overlaps == overlaps.min(axis=2, keepdims=True)
+        # Half the way each, and a little less: several may push at once.
+        pushes = np.where(meets[..., None] & shorter, 0.4 * overlaps * np.where(offsets, np.sign(offsets), order), 0)
+        places = np.clip(places + pushes.sum(axis=1), lowest, highest)
+    return places
 
 
 def _check(panels: Sequence[Any], labels: Sequence[Any], projection: str, num_rows: int) -> None:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tlkit.errors import UserError
-from tlkit.evaluation._figure import BLUE, INK, MUTED, RULE, new_figure, set_title, shorten, tidy
+from tlkit.evaluation._figure import BLUE, INK, LABEL_BOX, MUTED, RULE, new_figure, set_title, shorten, tidy
 
 _COLOURS = colormaps["viridis_r"]  # light to dark: the best is darkest
 _WIDE = 20.0  # largest over smallest from which a range of positive numbers is drawn logarithmically
@@ -48,7 +48,7 @@ def plot_parallel_coordinates(
         share = rank / max(len(order) - 1, 1)
         colour, best = _COLOURS(share), rank == len(order) - 1
         axes.plot(heights[:, trial], color=colour, linewidth=2.4 if best else 1.0, alpha=1.0 if best else 0.75)
-    axes.set_ylim(-0.12, 1.14)
+    axes.set_ylim(-0.12, 1.18)
     set_title(axes, f"{len(rows)} trials, the best in bold", pad=4)
     return figure
 
@@ -131,9 +131,17 @@ def _draw_axis(axes, place: int, name: str, values: list[Any]) -> np.ndarray:
     scale = Normalize(found.min(), found.max()) if np.ptp(found) else (lambda value: np.full(np.shape(value), 0.5))
     axes.plot([place, place], [0, 1], color=RULE, linewidth=1, zorder=0.5)
     for value, text in ticks.items():
-        white = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1}  # lines go through beneath
-        axes.annotate(
-            text, (place + 0.04, float(scale(value))), va="center", fontsize=8, color=INK, bbox=white, zorder=5
-        )
-    axes.annotate(shorten(name, 18), (place, 1.07), ha="center", fontsize=9, color=INK)
+        height = float(scale(value))
+        if height in (0, 1):  # beyond the ends, where no line goes
+            axes.annotate(
+                text,
+                (place, height + (0.025 if height else -0.025)),
+                ha="center",
+                va="bottom" if height else "top",
+                fontsize=8,
+                color=INK,
+            )
+        else:
+            axes.annotate(text, (place + 0.04, height), va="center", fontsize=8, color=INK, bbox=LABEL_BOX, zorder=5)
+    axes.annotate(shorten(name, 18), (place, 1.11), ha="center", fontsize=9, color=INK)
     return np.asarray(scale(found), dtype=float)

@@ -6,6 +6,7 @@ Give several runs to compare them; one with pretrained and one with random weigh
 import argparse
 import csv
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from PIL import Image, ImageOps
 from rich.console import Console
 from rich.table import Column, Table
 
+import tlkit.runs
 from tlkit.data import LabelledImage, to_original_pixels
 from tlkit.detection import count_mistakes, evaluate_boxes, keep_surest
 from tlkit.distribution import leave_to_chief
@@ -73,7 +75,7 @@ def evaluate_run(run: Path) -> Evaluation:
     shown = [keep_sure(each, config) for each in found]
     worst = most_mistakes(rows, shown)
     figures = {
-        "learning_curves": plot_learning_curves(read_history(run), openings),
+        "learning_curves": plot_learning_curves(read_history(run), openings, **config.best_by),
         "precision_recall": plot_precision_recall(metrics[part]),
         "examples": plot_some(rows, shown, range(min(SHOWN, len(rows))), class_names),
         "worst": plot_some(rows, shown, worst, class_names),
@@ -173,13 +175,34 @@ def print_table(evaluations: list[Evaluation]) -> None:
 
 
 def find_run(run: str | Path | None = None) -> Path:
-    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a pretrained model."""
-    if run is None:
-        runs = sorted(file.parent for file in RUNS.glob("*/model.keras"))
-        if not runs:
-            raise UserError(f"There is no trained model in '{RUNS}'. Run 'python -m {__package__}.train' first.")
-        pretrained = [run for run in runs if load_config(Config, run / "config.json").weights == "pretrained"]
-        return (pretrained or runs)[-1]  # random weights are the baseline that a pretrained run is compared with
+    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a pretrained model.
+
+    Says so where its training is not at its end: the model is then the best of fewer epochs than were planned.
+    """
+    found = newest_run() if run is None else named_run(run)
+    epochs = tlkit.runs.epochs_so_far(found)
+    if epochs is not None:
+        planned = load_config(Config, found / "config.json").epochs
+        # Not to standard output, which may be read by another program.
+        print(
+            f"{found}: stopped after epoch {epochs} of {planned}, or still training, so this is the best of those; "
+            f"'python -m {__package__}.train', with the flags that it had, goes on with it.",
+            file=sys.stderr,
+        )
+    return found
+
+
+def newest_run() -> Path:
+    """The newest run that holds a pretrained model, or a random one where there is no other."""
+    runs = sorted(file.parent for file in RUNS.glob("*/model.keras"))
+    if not runs:
+        raise UserError(f"There is no trained model in '{RUNS}'. Run 'python -m {__package__}.train' first.")
+    pretrained = [run for run in runs if load_config(Config, run / "config.json").weights == "pretrained"]
+    return (pretrained or runs)[-1]  # random weights are the baseline that a pretrained run is compared with
+
+
+def named_run(run: str | Path) -> Path:
+    """A folder, given by its path or by its name inside runs/."""
     for folder in (Path(run), RUNS / run):
         if (folder / "model.keras").is_file():
             return folder

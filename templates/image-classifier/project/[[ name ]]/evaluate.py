@@ -6,6 +6,7 @@ Give several runs to compare them; one with pretrained and one with random weigh
 import argparse
 import csv
 import json
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,8 +14,9 @@ import keras
 import numpy as np
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+import tlkit.runs
 from tlkit.data import ImageFolder, UnlabelledImages
 from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
@@ -86,7 +88,7 @@ def evaluate_run(run: Path) -> Evaluation:
     openings = [(epoch, number) for epoch, number in config.schedule.items() if number]
     files = getattr(data.files, part)
     figures = {
-        "learning_curves": plot_learning_curves(read_history(run), openings),
+        "learning_curves": plot_learning_curves(read_history(run), openings, **config.best_by),
         "class_scores" if data.multi_label else "confusion_matrix": plot_classes(metrics[part], class_names),
         "most_wrong": plot_most_wrong(
             np.stack([example.image for example in worst]),
@@ -176,16 +178,13 @@ def print_table(evaluations: list[Evaluation]) -> None:
         judged_on = f"{metrics['num_examples']} {part}"
         row = {"run": evaluation.run.name, "weights": weights, "judged on": judged_on, **headline(metrics)}
         if evaluation.config.target:
-            row["adaptation"] = evaluation.config.adaptation
+            row["adapted"] = evaluation.config.adaptation
         if "target" in evaluation.metrics:
             accuracy = evaluation.metrics["target"]["accuracy"]
             row["target"] = f"{accuracy:.1%}"
             on_target.setdefault(weights, {})[evaluation.config.adaptation] = accuracy
         rows.append(row)
-    table = Table(*dict.fromkeys(name for row in rows for name in row), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in rows:
-        table.add_row(*(row.get(column.header, "") for column in table.columns))
-    Console().print(table)
+    Console().print(table_of(rows))
     for (part, score), by_weights in scores.items():
         if {"pretrained", "random"} <= by_weights.keys():
             gain = 100 * (by_weights["pretrained"] - by_weights["random"])
@@ -205,6 +204,19 @@ def print_table(evaluations: list[Evaluation]) -> None:
             "Where there are no test photos the validation photos judge, by which the best epoch was chosen, too: such"
         )
         print("figures are somewhat too good. Set photos aside in a folder test/, or give `split` a third share.")
+
+
+def table_of(rows: list[dict[str, str]]) -> Table:
+    """A table of these cells by column, to be read on 80 characters, too."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    if "adapted" in names and all(row["weights"] == "pretrained" for row in rows):
+        del names["weights"]  # the same in every row; there is no room for it
+    # The runs of a day differ in the last characters of their names: only what has blanks goes on in a second line.
+    columns = (Column(name, no_wrap=name not in ("judged on", "accuracy (95 % int.)")) for name in names)
+    table = Table(*columns, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in rows:
+        table.add_row(*(row.get(name, "") for name in names))
+    return table
 
 
 def headline(metrics: dict) -> dict[str, str]:
@@ -230,13 +242,34 @@ def load_class_names(run: Path) -> list[str]:
 
 
 def find_run(run: str | Path | None = None) -> Path:
-    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a pretrained model."""
-    if run is None:
-        runs = sorted(file.parent for file in RUNS.glob("*/model.keras"))
-        if not runs:
-            raise UserError(f"There is no trained model in '{RUNS}'. Run 'python -m {__package__}.train' first.")
-        pretrained = [run for run in runs if load_config(Config, run / "config.json").weights == "pretrained"]
-        return (pretrained or runs)[-1]  # random weights are the baseline that a pretrained run is compared with
+    """The run that was named (a folder, or its name inside runs/), or else the newest that holds a pretrained model.
+
+    Says so where its training is not at its end: the model is then the best of fewer epochs than were planned.
+    """
+    found = newest_run() if run is None else named_run(run)
+    epochs = tlkit.runs.epochs_so_far(found)
+    if epochs is not None:
+        planned = load_config(Config, found / "config.json").epochs
+        # Not to standard output, which may be read by another program.
+        print(
+            f"{found}: stopped after epoch {epochs} of {planned}, or still training, so this is the best of those; "
+            f"'python -m {__package__}.train', with the flags that it had, goes on with it.",
+            file=sys.stderr,
+        )
+    return found
+
+
+def newest_run() -> Path:
+    """The newest run that holds a pretrained model, or a random one where there is no other."""
+    runs = sorted(file.parent for file in RUNS.glob("*/model.keras"))
+    if not runs:
+        raise UserError(f"There is no trained model in '{RUNS}'. Run 'python -m {__package__}.train' first.")
+    pretrained = [run for run in runs if load_config(Config, run / "config.json").weights == "pretrained"]
+    return (pretrained or runs)[-1]  # random weights are the baseline that a pretrained run is compared with
+
+
+def named_run(run: str | Path) -> Path:
+    """A folder, given by its path or by its name inside runs/."""
     for folder in (Path(run), RUNS / run):
         if (folder / "model.keras").is_file():
             return folder

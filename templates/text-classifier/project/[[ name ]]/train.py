@@ -45,6 +45,11 @@ from .model import ADVERSARIAL, compile_model
 
 # Without target labels, how an epoch did: all that cost no more than the predictions.
 LABEL_FREE_SCORES = ("source_accuracy", "source_score", "target_entropy_score", "target_information", "target_snd")
+# What the advice of `DiscriminatorWatch` is called here.
+FLAGS = (
+    "Here the ramp's `maximum` is --adaptation_weight, its `warm_start` --adaptation_warm_start, `build_cdan` is "
+    "--adaptation cdan, and the discriminator is built in model.py."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +87,11 @@ def train(
             *(callbacks or [AdaptationScores(data.validation, target.held_out, scores=LABEL_FREE_SCORES)]),
             # It sets in slowly: what a beginner makes of the target is noise.
             AdaptationRamp(warm_start=config.adaptation_warm_start, maximum=config.adaptation_weight),
-            *([DiscriminatorWatch(epochs(train_epoch, seed=config.seed))] if config.adaptation in ADVERSARIAL else []),
+            *(
+                [DiscriminatorWatch(epochs(train_epoch, seed=config.seed), hint=FLAGS)]
+                if config.adaptation in ADVERSARIAL
+                else []
+            ),
         ]
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / "config.json")

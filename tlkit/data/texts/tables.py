@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlkit.data.texts.columns import Columns, find_columns
 from tlkit.data.texts.text_files import LONGEST_LINE, TextFile, open_text_file
@@ -33,6 +33,7 @@ class Record(NamedTuple):
         group: The cell of the group.
         problem: A sentence about why it cannot be used; it begins alike for the same kind of problem.
         num_lines: Lines it takes.
+        cells: All of the row as it was read: of CSV a list, of JSON lines an object. None where it cannot be used.
     """
 
     offset: int
@@ -44,6 +45,7 @@ class Record(NamedTuple):
     group: str = ""
     problem: str = ""
     num_lines: int = 1
+    cells: Any = None
 
 
 class Document(NamedTuple):
@@ -73,7 +75,7 @@ class CsvTable(NamedTuple):
     file: TextFile
     columns: Columns
     delimiter: str
-    num_cells: int
+    names: list[str]
 
     def records(self) -> Iterator[Record]:
         """Every row but the first; rows of nothing but empty cells are none."""
@@ -98,8 +100,8 @@ class CsvTable(NamedTuple):
                 is_first = False
                 continue
             place = (offset, end - offset, line)
-            if not problem and len(row) != self.num_cells:
-                problem = _wrong_cells(row, self.num_cells, self.delimiter)
+            if not problem and len(row) != len(self.names):
+                problem = _wrong_cells(row, len(self.names), self.delimiter)
             if problem:
                 yield Record(*place, problem=problem, num_lines=last - line + 1)
                 continue
@@ -109,6 +111,7 @@ class CsvTable(NamedTuple):
                 None if label is None else row[label],
                 "" if part is None else row[part],
                 "" if group is None else row[group],
+                cells=row,
             )
 
     def text_of(self, content: bytes) -> str:
@@ -156,9 +159,10 @@ class JsonTable(NamedTuple):
             yield Record(
                 *place,
                 found or "",
-                None if label is None else _cell(cells[label]),
-                "" if part is None else _cell(cells[part]),
-                "" if group is None else _cell(cells[group]),
+                None if label is None else as_cell(cells[label]),
+                "" if part is None else as_cell(cells[part]),
+                "" if group is None else as_cell(cells[group]),
+                cells=row,
             )
 
     def text_of(self, content: bytes) -> str:
@@ -191,7 +195,7 @@ def open_table(path: Path, *, text_column: str, label_column: str, needs_label: 
         return JsonTable(file, Columns(*(None if place is None else names[place] for place in columns)))
     header, delimiter = _csv_header(file, (text_column, label_column))
     columns = find_columns(path, header, text_column, label_column, needs_label)
-    return CsvTable(file, columns, delimiter, len(header))
+    return CsvTable(file, columns, delimiter, header)
 
 
 class _Counted:
@@ -240,7 +244,8 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "no string")
 
 
-def _cell(value: object) -> str:
+def as_cell(value: object) -> str:
+    """What a value of JSON is in a cell of a table."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
 
 

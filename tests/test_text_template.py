@@ -41,7 +41,7 @@ def test_answers_name_the_columns(tmp_path, monkeypatch):
     table.write_text(table.read_text().replace("text,label", "review,stars"), encoding="utf-8")
     with pytest.raises(UserError) as error:
         generate("text-classifier", tmp_path, data=table)
-    assert "has no column 'text'. Its columns are 'review', 'stars': did you mean 'review'?" in str(error.value)
+    assert "no column 'text' and no column 'label'. Its columns are 'review', 'stars': did you mean" in str(error.value)
     given = {"text_column": "review", "label_column": "stars"}
     project = generate("text-classifier", tmp_path, data=table, given=given)
     config = (project / "flowers/config.py").read_text(encoding="utf-8")
@@ -94,7 +94,7 @@ def test_every_command_works(tmp_path):
     (project / "odd.txt").write_text("bee " * 25_000 + "\U0001f41d שלום", encoding="utf-8")
     said, errors = run_commands(project, COMMANDS, table)
     assert "There is no trained model in" in errors[0]
-    assert "has no column 'review'. Its columns are 'text', 'label'" in errors[1]
+    assert "has no column 'review'. Its columns are 'text', 'label'" in errors[1] and "--text_column" in errors[1]
     assert "The setting 'stages_to_open' is 9. Expected at most" in errors[2]
     assert "one_class.csv" in errors[3] and "class" in errors[3]
     assert "an Excel workbook" in errors[4]

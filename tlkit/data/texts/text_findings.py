@@ -96,7 +96,10 @@ class Inspected:
             return []
         thing = "line" if self.scan.listed.is_table else "file"
         number = f"{len(problems):,} {thing}{'s' if len(problems) > 1 else ''}"
-        sentence = f"{number} cannot be used: training stops there, or leaves them out with on_bad='skip'. Mend them."
+        sentence = (
+            f"{number} cannot be used: training stops there, or leaves them out with on_bad='skip' (on a command line: "
+            "--on_bad skip). Mend them."
+        )
         return [Finding("error", sentence, (), tuple(problems.sentences(self.scan.listed)))]
 
     def _copies(self) -> list[Finding]:

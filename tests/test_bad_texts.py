@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tlkit import UserError
-from tlkit.data import inspect_texts, load_texts, load_unlabelled_texts, split_texts
+from tlkit.data import inspect_texts, iterate_texts, load_texts, load_unlabelled_texts, split_texts
 from tlkit.data.texts import tables, text_files
 from tlkit.errors import exit_on_user_error
 
@@ -357,6 +357,18 @@ def test_bad_rows_are_left_out_with_the_same_words_where_that_is_wanted(case, tm
     report = inspect_texts(source)
     assert report.num_texts == case.num_left and report.findings[0].severity == "error"
     assert report.findings[0].details == (sentence.rstrip("."),)
+
+
+def test_excel_is_not_spoken_of_where_a_file_is_one_text(tmp_path):
+    source = write(tmp_path / "m", {f"{name}/{number}.txt": f"{name}{number}" for name in "xy" for number in range(9)})
+    (source / "x" / "9.txt").write_bytes("café".encode("cp1252"))
+    how = (
+        "the byte 0xE9 is not UTF-8. As Windows-1252 (Latin-1) it would read 'café'. Save the file with the character "
+        "set UTF-8, or convert it with iconv -f CP1252 -t UTF-8 if that reads right."
+    )
+    for read in (lambda: split_texts(source, seed=1), lambda: list(iterate_texts(source / "x" / "9.txt"))):
+        with pytest.raises(UserError, match=re.escape(how)):
+            read()
 
 
 @pytest.mark.filterwarnings("ignore:Left out")

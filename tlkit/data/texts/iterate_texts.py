@@ -51,7 +51,7 @@ def readable_records(source: Source) -> Iterator[Record]:
         try:
             record.text.encode()
         except UnicodeEncodeError:
-            problem = encoding_problem(record.text)
+            problem = encoding_problem(record.text, not isinstance(source, Document))
         if problem:
             raise UserError(f"{source.file.path}, line {record.line}: {problem.rstrip('.')}.")
         yield record

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tlkit.data.inspection.finding import Finding, Severity, counted
 from tlkit.data.stable_cut import PARTS
 from tlkit.data.texts.cut_rows import find_copies
+from tlkit.data.texts.first_line import DELIMITERS
 from tlkit.data.texts.scan import Scan
-from tlkit.data.texts.tables import DELIMITERS, CsvTable, Record
+from tlkit.data.texts.tables import CsvTable, Record
 from tlkit.data.texts.text_rows import TextRows
 from tlkit.errors import printable
 

@@ -129,6 +129,10 @@ def test_every_command_works(tmp_path):
     assert {row["predicted"] for row in rows} <= {"animal", "plant"} and 0.5 <= float(rows[0]["confidence"]) <= 1
     with (project / "notes.csv").open(encoding="utf-8", newline="") as opened:
         assert [row["words"] for row in csv.DictReader(opened)] == ["the bee", ""]
+    piped = subprocess.run(
+        f"{sys.executable} -m flowers.predict --file {table} | head -n 1", shell=True, cwd=project, capture_output=True
+    )
+    assert piped.stdout.count(b"\n") == 1 and b"BrokenPipe" not in piped.stderr
     exported = next(part for command, part in said.items() if command.startswith("export"))
     assert "the same answer to 100.0%" in exported
     script = """

@@ -10,6 +10,7 @@ table of its own: all columns of what was read, and beside them the class as `pr
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice, tee
@@ -77,9 +78,13 @@ def write_table(
 def print_lines(predictions: Iterable[Prediction]) -> int:
     """A line for each text, as they come, for another program to read."""
     number = 0
-    for text, class_name, probability in predictions:
-        print(f"{class_name}\t{probability:.3f}\t{' '.join(text.split())}", flush=True)
-        number += 1
+    try:
+        for text, class_name, probability in predictions:
+            print(f"{class_name}\t{probability:.3f}\t{' '.join(text.split())}", flush=True)
+            number += 1
+    except BrokenPipeError:  # `| head` has read enough; what Python has not written yet goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return number + 1
     return number
 
 
@@ -113,8 +118,7 @@ def main() -> None:
     leave_to_chief("Predicting")
     run = find_run(flags.run)
     text_column = flags.text_column or load_config(Config, run / "config.json").text_column
-    # What is the matter with a file is told before the model is loaded.
-    columns = [list_columns(file, text_column=text_column) for file in flags.file]
+    columns = [list_columns(file, text_column=text_column) for file in flags.file] if flags.to else []
     if flags.to and flags.to.resolve() in [file.resolve() for file in flags.file]:
         raise UserError(f"'{flags.to}' is both read and written. Expected another name behind --to.")
     model, class_names = load_classifier(run / "model.keras"), load_class_names(run)

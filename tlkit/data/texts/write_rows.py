@@ -31,7 +31,7 @@ def write_rows(file: str | Path, columns: Sequence[str], rows: Iterable[Mapping[
     Example:
         >>> write_rows("said.csv", ["text", "predicted"], [{"text": "Hello, you", "predicted": "greeting"}])
         1
-        >>> print(open("said.csv").read(), end="")
+        >>> print(Path("said.csv").read_text(), end="")
         text,predicted
         "Hello, you",greeting
     """

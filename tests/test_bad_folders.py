@@ -591,7 +591,8 @@ def class_of_one(folder):
 
 @findings(
     "warning: The class 'cat' has 10 times as many images as 'ant' (120 and 12): the accuracy hardly tells how the "
-    "rare classes do. Go by the balanced accuracy, and weigh the classes (class_weights, as generated projects do)."
+    "rare classes do. Go by the balanced accuracy; class_weights, in a project the setting class_balance, makes rare "
+    "classes count for more."
 )
 def uneven_classes(folder):
     good_folder(folder, ["cat"], number=120, first=100)

@@ -27,3 +27,12 @@ def test_mistakes():
         class_weights([0, 1, 3], 3)
     with pytest.raises(UserError, match="label -1 is out of range"):
         class_weights([0, 1, -1], 2)
+
+
+def test_between_examples_and_classes():
+    # 4 and 1 examples, to the power of a half: 1/2 and 1, times 5 / (4/2 + 1/1) = 5/3.
+    assert class_weights([0, 0, 0, 0, 1], 2, balance=0.5) == {0: pytest.approx(5 / 6), 1: pytest.approx(5 / 3)}
+    assert class_weights([0, 0, 0, 0, 1], 2, balance=0.0) == {0: 1.0, 1: 1.0}
+    for wrong in (-0.1, 1.1, float("nan")):
+        with pytest.raises(UserError, match=r"`balance` is .*\. Expected a number from 0"):
+            class_weights([0, 1], 2, balance=wrong)

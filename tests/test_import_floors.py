@@ -19,6 +19,7 @@ FLOORS = {
     "cli": 5,
     "scaffold": 4,
     "tuning": 4,
+    "ranking": 3,
     "runs": 0,
     "saving": 4,  # opens files that may hold a layer of any lower floor
     "callbacks": 3,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pathlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -51,13 +51,40 @@ def backbones(
     trust: Annotated[
         bool, typer.Option("--trust", help="Load HANDLE even when the scan finds that it reaches outside.")
     ] = False,
+    ranking: Annotated[
+        bool, typer.Option("--rank", help="Judge all that are on this machine, and HANDLE, on the examples of --data.")
+    ] = False,
+    data: Annotated[
+        str | None, typer.Option(metavar="PATH", help="With --rank: your examples, as 'tlkit new' takes them.")
+    ] = None,
+    also: Annotated[
+        list[str] | None, typer.Option("--also", metavar="HANDLE", help="With --rank: this one, too; again for more.")
+    ] = None,
+    text_column: Annotated[str, typer.Option(metavar="NAME", help="With --rank: the column of the texts.")] = "text",
+    label_column: Annotated[
+        str, typer.Option(metavar="NAME", help="With --rank: the column of their classes.")
+    ] = "label",
+    most: Annotated[
+        int, typer.Option(metavar="N", min=10, help="With --rank: train on and judge by so many examples at most.")
+    ] = 2000,
+    to: Annotated[
+        str, typer.Option(metavar="FOLDER", help="With --rank: where ranking.csv and ranking.png are written.")
+    ] = "ranking",
 ) -> None:
-    """Show the well-known backbones, or describe one: what its page says, what a scan finds, what loading tells."""
+    """Show the well-known backbones; describe one: its page, a scan, what loading tells; or rank them on your data."""
     from rich.console import Console
 
     # Lines are never cut or folded: a handle is there to be copied.
     console = Console(markup=False, highlight=False, soft_wrap=True)
-    if handle is None:
+    if ranking != (data is not None):
+        raise UserError("`--rank` and `--data PATH` go together: examples to judge by.")
+    if data is not None:
+        from tlkit.cli.rank import rank
+
+        handles = [*([handle] if handle else []), *(also or [])]
+        kind: Literal["image", "text"] | None = "image" if image else "text" if text else None
+        rank(console, data, handles=handles, kind=kind, columns=(text_column, label_column), most=most, to=to)
+    elif handle is None:
         kinds = {kind for kind, wanted in (("image", image), ("text", text)) if wanted} or {"image", "text"}
         _print_list(console, [entry for entry in load_catalog().values() if entry.kind in kinds], search)
     else:

@@ -23,8 +23,8 @@ class Things(NamedTuple):
     one: str
     many: str
     if_uneven: str = (
-        "the accuracy hardly tells how the rare classes do. Go by the balanced accuracy, and weigh the classes "
-        "(class_weights, as generated projects do)."
+        "the accuracy hardly tells how the rare classes do. Go by the balanced accuracy; class_weights, in a project "
+        "the setting class_balance, makes rare classes count for more."
     )
 
 

@@ -90,14 +90,16 @@ def inspect_data(config: Config) -> ImageReport:
     )
 
 
-def training_class_weights(data: ImageFolder) -> dict[int, float] | None:
-    """Weights that let every class count alike, or None where all have the same number of photos."""
-    if data.multi_label:  # a weight belongs to a photo, and a photo has no single class there
+def training_class_weights(config: Config, data: ImageFolder) -> dict[int, float] | None:
+    """Weights for uneven classes, as far as `class_balance` says; None where all photos count alike."""
+    if (
+        data.multi_label or config.class_balance == 0
+    ):  # a weight belongs to a photo, and a photo has no single class there
         return None
     labels = [file.label for file in data.files.train]
     if len(set(collections.Counter(labels).values())) == 1:
         return None
-    return class_weights(labels, len(data.class_names))
+    return class_weights(labels, len(data.class_names), config.class_balance)
 
 
 def say_class_weights(class_weight: dict[int, float] | None, class_names: list[str]) -> None:

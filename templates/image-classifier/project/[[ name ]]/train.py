@@ -62,7 +62,7 @@ def train(
     data = load_datasets(config)
     target = load_target(config, data) if config.adapts else None
     model = compile_model(config, data)
-    class_weight = training_class_weights(data)
+    class_weight = training_class_weights(config, data)
     say_class_weights(class_weight, data.class_names)
     train_epoch, validation, photos = data.train_epoch, data.validation, fingerprint_images(data.files)
     if target:  # labelled and unlabelled photos in every batch, and what watches over the two
@@ -131,7 +131,9 @@ def suggest_learning_rate(config: Config) -> None:
     """Draw the loss of the labelled photos against the learning rate, and say which one to take."""
     config = dataclasses.replace(config, adaptation="none")
     data = load_datasets(config)
-    curve = find_learning_rate(compile_model(config, data), data.train, class_weight=training_class_weights(data))
+    curve = find_learning_rate(
+        compile_model(config, data), data.train, class_weight=training_class_weights(config, data)
+    )
     plot_learning_rates(curve).savefig(PROJECT / "learning_rates.png", dpi=120)
     print(f"Loss by learning rate: {PROJECT / 'learning_rates.png'}")
     if curve.suggestion is None:

@@ -102,12 +102,12 @@ def say_what_is_cut(backbone: keras.Layer, data: TextTable) -> None:
     print(f"Of {len(counts):,} training texts {share:.1%} are cut; the longest has {longest:,} tokens.")
 
 
-def training_class_weights(data: TextTable) -> dict[int, float] | None:
-    """Weights that let every class count alike, or None where all have the same number of texts."""
+def training_class_weights(config: Config, data: TextTable) -> dict[int, float] | None:
+    """Weights for uneven classes, as far as `class_balance` says; None where all texts count alike."""
     labels = data.rows.train.labels
-    if len(set(collections.Counter(labels.tolist()).values())) == 1:
+    if config.class_balance == 0 or len(set(collections.Counter(labels.tolist()).values())) == 1:
         return None
-    return class_weights(labels, len(data.class_names))
+    return class_weights(labels, len(data.class_names), config.class_balance)
 
 
 def say_class_weights(class_weight: dict[int, float] | None, class_names: list[str]) -> None:

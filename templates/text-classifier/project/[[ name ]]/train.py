@@ -70,7 +70,7 @@ def train(
     data = load_datasets(config)
     target = load_target(config, data) if config.adapts else None
     model = compile_model(config, data)
-    class_weight = training_class_weights(data)
+    class_weight = training_class_weights(config, data)
     say_class_weights(class_weight, data.class_names)
     say_what_is_cut(model.get_layer("backbone"), data)
     train_epoch, validation, texts = data.train_epoch, data.validation, fingerprint_texts(data.rows)
@@ -134,7 +134,9 @@ def suggest_learning_rate(config: Config) -> None:
     """Draw the loss of the labelled texts against the learning rate, and say which one to take."""
     config = dataclasses.replace(config, adaptation="none")
     data = load_datasets(config)
-    curve = find_learning_rate(compile_model(config, data), data.train, class_weight=training_class_weights(data))
+    curve = find_learning_rate(
+        compile_model(config, data), data.train, class_weight=training_class_weights(config, data)
+    )
     plot_learning_rates(curve).savefig(PROJECT / "learning_rates.png", dpi=120)
     print(f"Loss by learning rate: {PROJECT / 'learning_rates.png'}")
     if curve.suggestion is None:

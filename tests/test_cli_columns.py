@@ -78,3 +78,15 @@ def test_elsewhere_both_are_named_with_what_to_type():
     assert new("--data", "m.csv", "--defaults").exit_code == 1
     typed = ["--set", "text_column=message", "--set", "label_column=category"]
     assert new("--data", "m.csv", *typed).exit_code == 0
+
+
+def test_the_ranking_takes_the_flag_that_its_error_names():
+    def rank(*columns):
+        command = ["backbones", "--rank", "--data", "m.csv", *columns]
+        return CliRunner().invoke(cli.app, command, prog_name="tlkit").stderr
+
+    assert "(on a command line: --text_column message --label_column NAME)" in rank()
+    for flag in ("--text_column", "--text-column"):
+        assert "Error: m.csv has no column 'label'. Its columns are 'id', 'message', 'kind of': " in rank(
+            flag, "message"
+        )

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from tlkit import UserError
-from tlkit.data import inspect_texts, load_texts, load_unlabelled_texts, split_texts
+from tlkit.data import inspect_texts, iterate_texts, load_texts, load_unlabelled_texts, split_texts
 from tlkit.data.texts import tables, text_files
 from tlkit.errors import exit_on_user_error
 
@@ -112,18 +112,37 @@ skipped(
 
 refused(
     GOOD.replace("text,label", "message,intent"),
-    "FOLDER/m.csv has no column 'text'. Its columns are 'message', 'intent': did you mean 'message'? Then say "
-    "text_column='message'.",
+    "FOLDER/m.csv has no column 'text' and no column 'label'. Its columns are 'message', 'intent': did you mean "
+    "'message' and 'intent'? Then say text_column='message' and label_column='intent' (on a command line: "
+    "--text_column message --label_column intent).",
 )
 refused(
     GOOD.replace("text,label", "text,lable"),
     "FOLDER/m.csv has no column 'label'. Its columns are 'text', 'lable': did you mean 'lable'? Then say "
-    "label_column='lable'.",
+    "label_column='lable' (on a command line: --label_column lable).",
 )
 refused(
     "where is it,order\n" + GOOD,
-    "FOLDER/m.csv has no column 'text'. Its columns are 'where is it', 'order': name the one that holds the texts with "
-    "text_column, or put a first line with the names of the columns above the rows.",
+    "FOLDER/m.csv has no column 'text' and no column 'label'. Its columns are 'where is it', 'order': name those that "
+    "hold the texts and the labels with text_column='NAME' and label_column='NAME' (on a command line: --text_column "
+    "NAME --label_column NAME), or put a first line with the names of the columns above the rows.",
+)
+refused(
+    GOOD.replace("text,label", "my message,kind"),
+    "FOLDER/m.csv has no column 'text' and no column 'label'. Its columns are 'my message', 'kind': name those that "
+    "hold the texts and the labels with text_column='NAME' and label_column='NAME' (on a command line: --text_column "
+    "NAME --label_column NAME), or put a first line with the names of the columns above the rows.",
+)
+refused(
+    "id,message,kind\n1,a,x\n",
+    "FOLDER/m.csv has no column 'text' and no column 'label'. Its columns are 'id', 'message', 'kind': did you mean "
+    "'message'? Then say text_column='message' and label_column='NAME' (on a command line: --text_column message "
+    "--label_column NAME).",
+)
+refused(
+    "text,what it is\na,x\n",
+    "FOLDER/m.csv has no column 'label'. Its columns are 'text', 'what it is': did you mean 'what it is'? Then say "
+    "label_column='what it is' (on a command line: --label_column 'what it is').",
 )
 refused("text,label,Text\na,b,c\n".replace("Text", "text"), "FOLDER/m.csv has two columns 'text': keep one of them.")
 refused(
@@ -179,7 +198,7 @@ refused(
 refused(
     AS_JSON.replace("text", "body"),
     "FOLDER/m.jsonl has no column 'text'. Its columns are 'body', 'label': did you mean 'body'? Then say "
-    "text_column='body'.",
+    "text_column='body' (on a command line: --text_column body).",
     "m.jsonl",
 )
 for line, what in {
@@ -206,6 +225,30 @@ refused(
     "text,label\nOne ,a\none,a\ntwo,b\n",
     "FOLDER/m.csv is too little to split: no class has a second text that differs from its first, so that nothing is "
     "left for validation. Expected at least two texts of a class.",
+)
+refused(
+    "text,label,group\n" + "".join(f"t{number},{'xy'[number % 2]},all\n" for number in range(40)),
+    "FOLDER/m.csv is too little to split: all of its rows are in one group, and rows of one group (the column 'group') "
+    "stay in one part, so that nothing is left for validation. Expected at least two groups of a class; a column of "
+    "something else needs another name.",
+)
+refused(
+    "text,label,group\n" + "".join(f"t{number},{'xy'[number % 2]},{number % 2}\n" for number in range(40)),
+    "FOLDER/m.csv is too little to split: no class has a second group, and rows of one group (the column 'group') "
+    "stay in one part, so that nothing is left for validation. Expected at least two groups of a class; a column of "
+    "something else needs another name.",
+)
+refused(
+    "text,label\n" + "".join(f"t{number},id{number:02d}\n" for number in range(40)),
+    "FOLDER/m.csv is too little to split: each of its 40 rows has a label of its own, such as 'id00', so that no class "
+    "has a second text. Expected names of classes that several texts share; if another column holds them, name it with "
+    "label_column.",
+)
+refused(
+    "label,text\n" + "".join(f"t{number:02d},{'xy'[number % 2]}\n" for number in range(40)),
+    "FOLDER/m.csv is too little to split: its 40 rows have 40 labels, such as 't00', and only 2 different texts. The "
+    "columns seem to be swapped: 'text' was read as the texts, and 'label' as the labels. Exchange text_column and "
+    "label_column.",
 )
 refused(
     "text,label\n" + "".join(f"t{number},l{number}\n" for number in range(10_001)),
@@ -291,7 +334,7 @@ def test_a_bad_source_is_refused_with_one_sentence(case, tmp_path):
     source = write(tmp_path / case.name, case.content)
     expected = case.sentence.replace("FOLDER", str(tmp_path))
     if case.num_left is not None:
-        expected += " To leave such rows out, set on_bad='skip'."
+        expected += " To leave such rows out, set on_bad='skip' (on a command line: --on_bad skip)."
     with pytest.raises(UserError) as refusal:
         split_texts(source, seed=1)
     assert str(refusal.value) == expected
@@ -316,11 +359,62 @@ def test_bad_rows_are_left_out_with_the_same_words_where_that_is_wanted(case, tm
     assert report.findings[0].details == (sentence.rstrip("."),)
 
 
+def test_excel_is_not_spoken_of_where_a_file_is_one_text(tmp_path):
+    source = write(tmp_path / "m", {f"{name}/{number}.txt": f"{name}{number}" for name in "xy" for number in range(9)})
+    (source / "x" / "9.txt").write_bytes("café".encode("cp1252"))
+    how = (
+        "the byte 0xE9 is not UTF-8. As Windows-1252 (Latin-1) it would read 'café'. Save the file with the character "
+        "set UTF-8, or convert it with iconv -f CP1252 -t UTF-8 if that reads right."
+    )
+    for read in (lambda: split_texts(source, seed=1), lambda: list(iterate_texts(source / "x" / "9.txt"))):
+        with pytest.raises(UserError, match=re.escape(how)):
+            read()
+
+
+@pytest.mark.filterwarnings("ignore:Left out")
+@pytest.mark.parametrize(("content", "sentence"), [
+    (
+        "text,label\n" + "café,order\ncrème,refund\n" * 2,
+        "FOLDER/m.csv has no row that can be used in it. Expected texts of at least two classes. 4 lines were left "
+        "out; FOLDER/m.csv, lines 2, 3, 4 and 1 more: the byte 0xE9 is not UTF-8. As Windows-1252 (Latin-1) it would "
+        "read 'café'. Save the file as 'CSV UTF-8' (Excel), or convert it with iconv -f CP1252 -t UTF-8 if that reads "
+        "right.",
+    ),
+    (
+        'text,label\na,order\nb,order\n"c,refund\nd,refund\n',
+        "FOLDER/m.csv has only the one class 'order' in it. Expected texts of at least two classes. 2 lines were left "
+        "out; FOLDER/m.csv, lines 4 and 5: not readable as CSV (unexpected end of data). Look for a double quote "
+        "without its pair.",
+    ),
+    (
+        'text,label\na,order\nb,refund\nc\n',
+        "FOLDER/m.csv is too little to split: each of its 2 rows has a label of its own, such as 'order', so that no "
+        "class has a second text. Expected names of classes that several texts share; if another column holds them, "
+        "name it with label_column. 1 line was left out; FOLDER/m.csv, line 4: 1 cell where the first line has 2. "
+        "Complete the row, or put a cell that holds the separator in double quotes.",
+    ),
+])  # fmt: skip
+def test_what_is_left_is_said_with_what_was_left_out(content, sentence, tmp_path):
+    source = write(tmp_path / "m.csv", content.encode("cp1252"))
+    with pytest.raises(UserError) as refusal:
+        split_texts(source, seed=1, on_bad="skip")
+    assert str(refusal.value) == sentence.replace("FOLDER", str(tmp_path))
+
+
+def test_one_column_cannot_be_both(tmp_path):
+    with pytest.raises(UserError) as refusal:
+        split_texts(write(tmp_path / "m.csv", GOOD), seed=1, text_column="label")
+    assert str(refusal.value) == (
+        f"{tmp_path}/m.csv: the column 'label' is given both as text_column and as label_column. Expected the texts "
+        "and their classes in two columns. Its columns are 'text', 'label'."
+    )
+
+
 def test_empty_text_files_are_named(tmp_path):
     texts = {f"{name}/{number}.txt": f"{name}{number}" for name in "xy" for number in range(9)}
     source = write(tmp_path / "m", {**texts, "x/9.txt": "", "y/8.txt": " \n"})
     sentence = f"2 files ({source}/x/9.txt, {source}/y/8.txt): the text is empty. Fill it in or remove it."
-    with pytest.raises(UserError, match=f"{re.escape(sentence)} To leave such files out, set on_bad='skip'."):
+    with pytest.raises(UserError, match=f"{re.escape(sentence)} To leave such files out, set on_bad='skip' "):
         split_texts(source, seed=1)
     with pytest.warns(UserWarning, match=re.escape(f"Left out: {sentence}")):
         assert sum(map(len, split_texts(source, seed=1, on_bad="skip")[:3])) == 17
@@ -352,7 +446,7 @@ def test_the_same_text_in_two_given_parts_is_warned_about(tmp_path):
     assert said(write(tmp_path / "m.csv", content)) == [
         "SOURCE: no text in test has 1 class name ('y'): not judged there.",
         "SOURCE has the same text in several of its given parts (once), so the model is judged on what it has learned "
-        "by heart. Move such texts into one part; inspect_texts lists them.",
+        "by heart. Move such texts into one part; the report on the data (inspect_texts) lists them.",
     ]
 
 

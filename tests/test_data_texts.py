@@ -133,6 +133,19 @@ def test_places_are_those_an_editor_shows(tmp_path):
     assert documents.train.places([0]) == ["deeper/00.txt"] or documents.train.places([0])[0].endswith(".txt")
 
 
+@pytest.mark.parametrize("first", ["sep=;\n", '"sep=;"\r\n', "\nSEP=;\n"])
+def test_the_line_with_which_excel_names_the_separator_is_passed_over(first, tmp_path):
+    table = tmp_path / "m.csv"
+    # By its commas the line of the names has more columns than by its semicolons.
+    rows = [f"{number};{'xy'[number % 2]};a, b, c, d\n" for number in range(20)]
+    table.write_text(first + "text;label;of, that, is, left\n" + "".join(rows), encoding="utf-8", newline="")
+    splits = split_texts(table, seed=1)
+    assert sorted(text for part in splits[:3] for text in part.read()) == sorted(map(str, range(20)))
+    place = splits.train.places([0])[0]
+    number = int(splits.train.read([0])[0])
+    assert place == f"m.csv, line {number + 2 + len(first.splitlines())}"
+
+
 def test_parts_that_are_given_are_kept(tmp_path):
     rows = [
         (f"text {number}", "ab"[number % 2], ("train", "Train", "valid", "test")[number % 4]) for number in range(40)

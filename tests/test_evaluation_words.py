@@ -231,6 +231,16 @@ def test_the_page_says_what_was_said_and_what_is_true(tmp_path):
     assert found[0].importances == (pytest.approx(-2), pytest.approx(1.5))
 
 
+def test_the_page_says_where_texts_come_from(tmp_path):
+    places, texts = ["<m>.csv, line 12", "order/7.txt"], ["free", "hello"]
+    write_most_wrong_texts(tmp_path / "page.html", texts, [0, 0], ["ham", "spam"], predict=predict, places=places)
+    source = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert '<p class="true"><bdi>&lt;m&gt;.csv, line 12</bdi></p>\n<p class="text"' in source
+    assert source.index("line 12") < source.index("free") < source.index("order/7.txt") < source.index("hello")
+    with pytest.raises(UserError, match="expected one place for each of the 2 texts. Received: 1 `places`."):
+        write_most_wrong_texts(tmp_path / "no.html", texts, [0, 0], ["ham", "spam"], predict=predict, places=places[1:])
+
+
 def test_colours_are_as_full_as_words_are_important():
     shown = word_importance(predict, "free win a hello", 1)._repr_html_()
     # Of the strongest, 2: all, half, nothing, three quarters against; all of it is an opacity of .55.

@@ -149,7 +149,8 @@ def test_rows_that_cannot_be_used(write):
     [error] = [finding for finding in report.findings if finding.severity == "error"]
     assert (
         error.sentence
-        == "4 lines cannot be used: training stops there, or leaves them out with on_bad='skip'. Mend them."
+        == "4 lines cannot be used: training stops there, or leaves them out with on_bad='skip' (on a command line: "
+        "--on_bad skip). Mend them."
     )
     assert [detail.removeprefix(report.source).partition(".")[0] for detail in error.details] == [
         ", line 42: the text is empty",

@@ -1,5 +1,6 @@
 """Projects of the template text-classifier, used as a user would: every command, bad input, another style, resume."""
 
+import csv
 import json
 import re
 import subprocess
@@ -25,6 +26,9 @@ COMMANDS = f"""
     command("train", *short, "--weights", "random")
     command("evaluate", *RUNS())
     command("predict", "the bee was seen", "", "caf\\udce9", "--file", "PHOTOS", "odd.txt")
+    command("predict", "caf\\udce9", "--file", "PHOTOS", "odd.txt", "notes.jsonl", "--to", "said.csv")
+    command("predict", "--file", "none.csv", code=1)
+    command("predict", "--file", "notes.jsonl", "--text_column", "words", "--to", "notes.csv")
     command("export", "--to", "exported")
     command("tune", "--trials", "1", "--folder", "search", *short)
     command("train", "--config", "search/best.json", "--stages_to_open", "0")
@@ -37,7 +41,7 @@ def test_answers_name_the_columns(tmp_path, monkeypatch):
     table.write_text(table.read_text().replace("text,label", "review,stars"), encoding="utf-8")
     with pytest.raises(UserError) as error:
         generate("text-classifier", tmp_path, data=table)
-    assert "has no column 'text'. Its columns are 'review', 'stars': did you mean 'review'?" in str(error.value)
+    assert "no column 'text' and no column 'label'. Its columns are 'review', 'stars': did you mean" in str(error.value)
     given = {"text_column": "review", "label_column": "stars"}
     project = generate("text-classifier", tmp_path, data=table, given=given)
     config = (project / "flowers/config.py").read_text(encoding="utf-8")
@@ -84,14 +88,21 @@ def test_every_command_works(tmp_path):
     project = generate("text-classifier", tmp_path, data=table)
     (project / "one_class.csv").write_text("text,label\na,x\nb,x\nc,x\n", encoding="utf-8")
     (project / "workbook.csv").write_bytes(b"PK\x03\x04" + bytes(100))
+    (project / "notes.jsonl").write_text(
+        '{"text": "the oak", "words": "the bee"}\n{"text": "the bee", "words": "", "stars": 4.5}\n', encoding="utf-8"
+    )
     (project / "odd.txt").write_text("bee " * 25_000 + "\U0001f41d שלום", encoding="utf-8")
     said, errors = run_commands(project, COMMANDS, table)
     assert "There is no trained model in" in errors[0]
-    assert "has no column 'review'. Its columns are 'text', 'label'" in errors[1]
+    assert "has no column 'review'. Its columns are 'text', 'label'" in errors[1] and "--text_column" in errors[1]
     assert "The setting 'stages_to_open' is 9. Expected at most" in errors[2]
     assert "one_class.csv" in errors[3] and "class" in errors[3]
     assert "an Excel workbook" in errors[4]
-    assert len(errors) == 5
+    assert errors[5] == (
+        "Error: There is no file or folder none.csv: give a .txt file, which is one text, a table (.csv, .tsv, .jsonl, "
+        ".ndjson) with the column 'text', or a folder of these."
+    )
+    assert len(errors) == 6
     runs = sorted(path for path in (project / "runs").iterdir() if path.is_dir())
     assert len(runs) == 3  # a mistake leaves none behind
     for folder in runs:
@@ -106,8 +117,22 @@ def test_every_command_works(tmp_path):
     both = next(part for command, part in said.items() if command.startswith("evaluate 2"))
     assert "Pretrained over random weights, by the same schedule: " in both
     predictions = next(part for command, part in said.items() if command.startswith("predict"))
-    assert predictions.count("%") == 3 + 40 + 1
-    assert "caf?" in predictions  # a byte that is no UTF-8, as Python hands it to a program
+    lines = [line.split("\t") for line in predictions.splitlines() if "\t" in line]
+    assert len(lines) == 3 + 40 + 1
+    assert lines[2][2] == "caf?"  # a byte that is no UTF-8, as Python hands it to a program
+    assert lines[-1][2] == "bee " * 25_000 + "\U0001f41d שלום"  # not cut
+    with (project / "said.csv").open(encoding="utf-8", newline="") as opened:
+        rows = list(csv.DictReader(opened))
+    assert list(rows[0]) == ["text", "label", "words", "stars", "predicted", "confidence"]
+    assert len(rows) == 1 + 40 + 1 + 2 and rows[0]["text"] == "caf?"
+    assert [row["stars"] for row in rows[-2:]] == ["", "4.5"] and rows[-2]["words"] == "the bee"
+    assert {row["predicted"] for row in rows} <= {"animal", "plant"} and 0.5 <= float(rows[0]["confidence"]) <= 1
+    with (project / "notes.csv").open(encoding="utf-8", newline="") as opened:
+        assert [row["words"] for row in csv.DictReader(opened)] == ["the bee", ""]
+    piped = subprocess.run(
+        f"{sys.executable} -m flowers.predict --file {table} | head -n 1", shell=True, cwd=project, capture_output=True
+    )
+    assert piped.stdout.count(b"\n") == 1 and b"BrokenPipe" not in piped.stderr
     exported = next(part for command, part in said.items() if command.startswith("export"))
     assert "the same answer to 100.0%" in exported
     script = """

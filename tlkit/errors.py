@@ -1,12 +1,13 @@
-"""The one error that a user's mistake raises, and the one place that words it at the command line."""
+"""The one error that a user's mistake raises, a kind of it, and the one place that words it at the command line."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 
@@ -27,6 +28,48 @@ def printable(text: object) -> str:
         two\nlines.jpg
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+class MissingColumns(UserError):
+    """A table lacks the column of the texts, of the labels, or both; `tlkit new` asks which they are.
+
+    Args:
+        table: Its name.
+        names: Of the columns that it has.
+        missing: Role ("text", "label") -> the name that was looked for.
+        near: Role -> the column that is probably meant, for those that have one.
+    """
+
+    def __init__(self, table: str, names: Sequence[str], missing: Mapping[str, str], near: Mapping[str, str]) -> None:
+        self.table, self.names, self.missing, self.near = table, names, missing, near
+        super().__init__(self.sentence())
+
+    def sentence(self, flag: str = "") -> str:
+        """What is missing and what to say: to Python and the commands of a project, or with the flag of another one.
+
+        Args:
+            flag: What stands before `text_column=NAME` on that command line, such as "--set".
+        """
+        has = f"Its columns are {', '.join(repr(printable(name)) for name in self.names[:20])}"
+        has += f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
+        lacks = " and no column ".join(repr(name) for name in self.missing.values())
+        if self.near:
+            what = (
+                f"did you mean {' and '.join(repr(name) for name in self.near.values())}? Then say {self._how(flag)}."
+            )
+        else:
+            which = "the one that holds" if len(self.missing) == 1 else "those that hold"
+            whose = " and ".join(f"the {role}s" for role in self.missing)
+            what = f"name {which} {whose} with {self._how(flag)}, or put a first line with the names of the columns "
+            what += "above the rows."
+        return f"{self.table} has no column {lacks}. {has}: {what}"
+
+    def _how(self, flag: str) -> str:
+        columns = {f"{role}_column": self.near.get(role, "NAME") for role in self.missing}
+        if flag:
+            return " ".join(f"{flag} {shlex.quote(f'{key}={name}')}" for key, name in columns.items())
+        in_python = " and ".join(f"{key}={name!r}" for key, name in columns.items())
+        return f"{in_python} (on a command line: {' '.join(f'--{k} {shlex.quote(n)}' for k, n in columns.items())})"
 
 
 # TensorFlow carries an exception raised inside `tf.data` as text: "<module>.UserError: <sentence>\n<Python frames>".

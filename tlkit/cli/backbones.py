@@ -60,9 +60,14 @@ def backbones(
     also: Annotated[
         list[str] | None, typer.Option("--also", metavar="HANDLE", help="With --rank: this one, too; again for more.")
     ] = None,
-    text_column: Annotated[str, typer.Option(metavar="NAME", help="With --rank: the column of the texts.")] = "text",
+    # With an underscore, too: so are they spelled in projects, and in the errors about a missing column.
+    text_column: Annotated[
+        str,
+        typer.Option("--text-column", "--text_column", metavar="NAME", help="With --rank: the column of the texts."),
+    ] = "text",
     label_column: Annotated[
-        str, typer.Option(metavar="NAME", help="With --rank: the column of their classes.")
+        str,
+        typer.Option("--label-column", "--label_column", metavar="NAME", help="With --rank: that of their classes."),
     ] = "label",
     most: Annotated[
         int, typer.Option(metavar="N", min=10, help="With --rank: train on and judge by so many examples at most.")

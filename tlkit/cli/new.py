@@ -8,14 +8,14 @@ import os
 import shlex
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Annotated, TypeVar
 
 import typer
 from typer.exceptions import TyperException
 
 from tlkit import scaffold
-from tlkit.errors import UserError
+from tlkit.errors import MissingColumns, UserError, printable
 from tlkit.scaffold import Answer, Project, Question, Template
 
 Value = TypeVar("Value")
@@ -70,14 +70,19 @@ def new(
         data = _ask_for_data(chosen, destination, given)
 
     with _warnings_in_one_line():
-        project = scaffold.generate(
+        project = _with_columns(
+            lambda: scaffold.generate(
+                chosen,
+                destination,
+                data=data,
+                given=given,
+                ask=_ask_question if interactive else None,
+                inspect=not no_inspection,
+                progress=sys.stderr.isatty(),
+            ),
             chosen,
-            destination,
-            data=data,
-            given=given,
-            ask=_ask_question if interactive else None,
-            inspect=not no_inspection,
-            progress=sys.stderr.isatty(),
+            given,
+            interactive,
         )
     _print_project(project, chosen, data)
 
@@ -146,15 +151,48 @@ def _one_of(known: Collection[str]) -> Callable[[str], str]:
     return read
 
 
-def _ask_for_data(template: Template, destination: str, given: Mapping[str, Answer]) -> str | None:
+def _ask_for_data(template: Template, destination: str, given: dict[str, Answer]) -> str | None:
     def read(text: str) -> str | None:
         if text == "sample data":
             return None
         with _warnings_in_one_line():
-            print(f"Found {scaffold.check_data(template, text, destination, given)}.")
+            found = _with_columns(
+                lambda: scaffold.check_data(template, text, destination, given), template, given, True
+            )
+            print(f"Found {found}.")
         return text
 
     return _ask_until_right(scaffold.DATA_KINDS[template.data or ""].prompt, "sample data", read)
+
+
+def _with_columns(read: Callable[[], Value], template: Template, given: dict[str, Answer], interactive: bool) -> Value:
+    """What `read` returns that looks at the data; columns that it misses are asked for, or said how to name."""
+    before, asked = dict(given), set[tuple[str, str]]()
+    while True:
+        try:
+            return read()
+        except MissingColumns as error:
+            now = {(error.table, role) for role in error.missing}
+            # Whoever is asked for the same again has tables of different columns: that is for no answer to settle.
+            if not interactive or now & asked or not _has_questions(template, error.missing):
+                raise UserError(error.sentence("--set")) from None
+            asked |= now
+            names = ", ".join(repr(printable(name)) for name in error.names)
+            print(f"The columns of {error.table} are {names}.")
+            left = list(error.names)
+            for role in error.missing:
+                prompt = f"Which one holds the {'texts' if role == 'text' else 'classes'}?"
+                column = _ask_until_right(prompt, error.near.get(role, ""), _one_of(left))
+                given[f"{role}_column"] = column
+                left.remove(column)
+        except UserError:
+            given.clear()  # another table, or the same once more, is asked about anew
+            given.update(before)
+            raise
+
+
+def _has_questions(template: Template, roles: Collection[str]) -> bool:
+    return {f"{role}_column" for role in roles} <= {question.key for question in template.questions}
 
 
 def _ask_question(question: Question, default: Answer) -> Answer:

@@ -58,6 +58,7 @@ def write_most_wrong_texts(
     class_names: Sequence[str],
     *,
     predict: Callable[[list[str]], np.ndarray],
+    places: Sequence[str] | None = None,
 ) -> list[WordImportance]:
     """Write a page of HTML with each text's true class, the class said, and its words coloured by their importance.
 
@@ -70,12 +71,15 @@ def write_most_wrong_texts(
         labels: `(len(texts),)`, their true class numbers.
         class_names: Class names by number.
         predict: As in `word_importance`, which asks it about each text up to 65 times.
+        places: Where each text comes from, such as "messages.csv, line 12", as `TextRows.places` says it. Defaults to
+            `None`: that is not shown.
 
     Returns:
         The importances for each text, which notebooks show.
 
     Raises:
-        UserError: When there are not as many labels as texts, or `predict` returns no probabilities of these classes.
+        UserError: When there are not as many labels or places as texts, or `predict` returns no probabilities of these
+            classes.
 
     Example:
         >>> def predict(texts):
@@ -91,6 +95,12 @@ def write_most_wrong_texts(
             f"write_most_wrong_texts: expected one label for each of the {len(texts)} texts. Received: `labels` of "
             f"shape {labels.shape}."
         )
+    places = [""] * len(texts) if places is None else list(places)
+    if len(places) != len(texts):
+        raise UserError(
+            f"write_most_wrong_texts: expected one place for each of the {len(texts)} texts. Received: {len(places)} "
+            "`places`."
+        )
     importances = [word_importance(predict, text) for text in texts]
     for found in importances[:1]:
         if len(found.probabilities) != len(class_names):
@@ -98,7 +108,10 @@ def write_most_wrong_texts(
                 f"write_most_wrong_texts: `predict` knows {len(found.probabilities)} classes. Expected one for each of "
                 f"the {len(class_names)} `class_names`."
             )
-    articles = [_article(found, int(label), class_names) for found, label in zip(importances, labels, strict=True)]
+    articles = [
+        _article(found, int(label), class_names, place)
+        for found, label, place in zip(importances, labels, places, strict=True)
+    ]
     num_wrong = sum(found.class_number != label for found, label in zip(importances, labels, strict=True))
     page = _PAGE.substitute(
         title=f"{num_wrong} of these {len(texts)} texts are misjudged" if len(texts) else "No texts",
@@ -111,7 +124,7 @@ def write_most_wrong_texts(
     return importances
 
 
-def _article(found: WordImportance, label: int, class_names: Sequence[str]) -> str:
+def _article(found: WordImportance, label: int, class_names: Sequence[str], place: str) -> str:
     said, truth = (
         f"<bdi>{html.escape(class_names[number])}</bdi> {found.probabilities[number]:.1%}"
         for number in (found.class_number, label)
@@ -120,6 +133,8 @@ def _article(found: WordImportance, label: int, class_names: Sequence[str]) -> s
         lines = f'<p class="said">rightly {said}</p>'
     else:
         lines = f'<p class="said wrong">said {said}</p>\n<p class="true">true: {truth}</p>'
+    if place:
+        lines += f'\n<p class="true"><bdi>{html.escape(place)}</bdi></p>'
     text = mark_words(found.text, found.spans, found.importances)
     if not found.text.strip():
         text = '<span class="true">(no words)</span>'

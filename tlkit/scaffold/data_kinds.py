@@ -121,7 +121,7 @@ DATA_KINDS = {
         _write_sample_domains,
     ),
     "texts": DataKind(
-        "Table (.csv, .tsv, .jsonl) with the columns text and label (others by --set text_column=NAME), or a folder "
+        "Table (.csv, .tsv, .jsonl) with the columns text and label (of others you are asked which), or a folder "
         "with one subfolder of .txt files for each class",
         _describe_texts,
         _write_sample_texts,

@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tlkit.errors import UserError, printable
+from tlkit.errors import MissingColumns, UserError, printable
 
 # What the columns are called elsewhere: suggested when one is missing, never guessed.
 _TEXTS = "message messages content contents sentence sentences body review reviews comment comments utterance query \
@@ -40,12 +40,17 @@ def find_columns(path: Path, names: list[str], text: str, label: str, needs_labe
     Raises:
         UserError: When a column is missing, or there twice.
     """
-    found = Columns(
-        _place(path, names, "text", text, _TEXTS, True),
-        _place(path, names, "label", label, _LABELS, needs_label),
-        _place(path, names, "split", "split", [], False),
-        _place(path, names, "group", "group", [], False),
-    )
+    found = Columns(*(_place(path, names, name) for name in (text, label, "split", "group")))
+    wanted = {"text": text} | ({"label": label} if needs_label else {})
+    missing = {role: name for role, name in wanted.items() if getattr(found, role) is None}
+    if missing:
+        taken = {names[at] for at in found if at is not None}
+        raise MissingColumns(str(path), names, missing, _near(missing, [name for name in names if name not in taken]))
+    if needs_label and found.text == found.label:
+        raise UserError(
+            f"{path}: the column {names[found.text]!r} is given both as text_column and as label_column. Expected the "
+            f"texts and their classes in two columns. Its columns are {', '.join(map(repr, names[:20]))}."
+        )
     for name, others, place in (("split", _PARTS, found.part), ("group", _GROUPS, found.group)):
         used = {names[at] for at in (found.text, found.label) if at is not None}
         near = [other for other in names if other.lower() in others and other not in used]
@@ -58,7 +63,7 @@ def find_columns(path: Path, names: list[str], text: str, label: str, needs_labe
     return found
 
 
-def _place(path: Path, names: list[str], role: str, wanted: str, others: list[str], is_needed: bool) -> int | None:
+def _place(path: Path, names: list[str], wanted: str) -> int | None:
     """Where a column is: by its exact name, or by the one that differs in upper and lower case."""
     lower = [name.lower() for name in names]
     for spelled, name in ((names, wanted.strip()), (lower, wanted.strip().lower())):
@@ -66,18 +71,19 @@ def _place(path: Path, names: list[str], role: str, wanted: str, others: list[st
             raise UserError(f"{path} has two columns {wanted!r}: keep one of them.")
         if name in spelled:
             return spelled.index(name)
-    if not is_needed:
-        return None
-    has = f"Its columns are {', '.join(repr(printable(name)) for name in names[:20])}"
-    has += f" and {len(names) - 20} more" if len(names) > 20 else ""
-    close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.7)
-    near = close or [name for name in others if name in lower]
-    if near:
-        found = names[lower.index(near[0])]
-        raise UserError(
-            f"{path} has no column {wanted!r}. {has}: did you mean {found!r}? Then say {role}_column={found!r}."
-        )
-    raise UserError(
-        f"{path} has no column {wanted!r}. {has}: name the one that holds the {role}s with {role}_column, or put a "
-        "first line with the names of the columns above the rows."
-    )
+    return None
+
+
+def _near(missing: dict[str, str], names: list[str]) -> dict[str, str]:
+    """Among columns that are nothing else, those that are probably meant."""
+    near, left = dict[str, str](), list(names)
+    for role, wanted in missing.items():
+        lower = [name.lower() for name in left]
+        close = difflib.get_close_matches(wanted.lower(), lower, n=1, cutoff=0.7)
+        close += [name for name in (_TEXTS if role == "text" else _LABELS) if name in lower]
+        if close:
+            near[role] = left.pop(lower.index(close[0]))
+    # Where the texts are known, the one other column is the labels'.
+    if "label" in missing and "label" not in near and ("text" in near or "text" not in missing) and len(left) == 1:
+        near["label"] = left[0]
+    return near

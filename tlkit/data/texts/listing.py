@@ -52,7 +52,7 @@ def list_texts(source: Path, *, text_column: str, label_column: str, needs_label
             return _documents(source, needs_label)
         found = _tables_by_part(source, tables)
     else:
-        _check_table(source)
+        _check_table(source, text_column, needs_label)
         found = {source: None}
     sources: list[Source] = [
         open_table(path, text_column=text_column, label_column=label_column, needs_label=needs_label) for path in found
@@ -60,7 +60,12 @@ def list_texts(source: Path, *, text_column: str, label_column: str, needs_label
     return Listed(sources, list(found.values()), True)
 
 
-def _check_table(path: Path) -> None:
+def _check_table(path: Path, text_column: str, needs_label: bool) -> None:
+    if not path.is_file() and not needs_label:
+        raise UserError(
+            f"There is no file or folder {path}: give a table ({', '.join(TABLE_EXTENSIONS)}) with the column "
+            f"{text_column!r}, or a folder of .txt files."
+        )
     if not path.is_file():
         raise UserError(
             f"There is no file or folder {path}: give a table ({', '.join(TABLE_EXTENSIONS)}) with the columns text "

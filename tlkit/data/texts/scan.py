@@ -169,7 +169,8 @@ def scan_rows(
                     if look:
                         look(len(columns.offsets) - 1, record)
                 except UnicodeEncodeError:
-                    problem = encoding_problem(record.text) or encoding_problem(record.label or "")
+                    problem = encoding_problem(record.text, listed.is_table)
+                    problem = problem or encoding_problem(record.label or "", listed.is_table)
             if problem:
                 problems.add(file, record, problem)
             if advance and (record.line % _ROWS_BETWEEN_NEWS == 0):

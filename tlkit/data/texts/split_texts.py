@@ -18,6 +18,7 @@ from tlkit.data.texts.cut_rows import count_by_part, cut_rows, find_copies
 from tlkit.data.texts.listing import list_texts
 from tlkit.data.texts.scan import NO_PART, Scan, scan_rows
 from tlkit.data.texts.text_rows import TextRows
+from tlkit.data.texts.too_little import rows_left_out, why_too_little
 from tlkit.errors import UserError
 
 
@@ -106,7 +107,9 @@ def settle_problems(scan: Scan, on_bad: str) -> None:
     for sentence in scan.problems.sentences(scan.listed):
         if on_bad == "error":
             things = "rows" if scan.listed.is_table else "files"
-            raise UserError(f"{sentence}. To leave such {things} out, set on_bad='skip'.")
+            raise UserError(
+                f"{sentence}. To leave such {things} out, set on_bad='skip' (on a command line: --on_bad skip)."
+            )
         warnings.warn(f"Left out: {sentence}.", stacklevel=4)
 
 
@@ -123,10 +126,7 @@ def split_scan(source: Path, scan: Scan, shares: Sequence[float], seed: int) -> 
         of_two = (shares[0] / kept, shares[1] / kept, 0.0)
         parts[rows] = cut_rows(scan.hashes[rows], keys, scan.labels[rows], of_two, seed)
     if 1 not in parts:
-        raise UserError(
-            f"{source} is too little to split: no class has a second text that differs from its first, so that nothing "
-            "is left for validation. Expected at least two texts of a class."
-        )
+        raise UserError(f"{source} is too little to split: {why_too_little(scan)}{rows_left_out(scan)}")
     numbers = [np.flatnonzero(parts == number).astype(np.uint32) for number in range(len(PARTS))]
     train, validation, test = (TextRows(scan, each) for each in numbers)
     return TextSplits(train, validation, test, scan.class_names)
@@ -139,7 +139,7 @@ def _check_classes(source: Path, scan: Scan) -> None:
     names = scan.class_names
     if len(names) < 2:
         found = f"only the one class {names[0]!r}" if names else "no row that can be used"
-        raise UserError(f"{source} has {found} in it. Expected texts of at least two classes.")
+        raise UserError(f"{source} has {found} in it. Expected texts of at least two classes.{rows_left_out(scan)}")
     alike = same_but_for_spelling(names)
     if alike:
         counts = np.bincount(scan.labels, minlength=len(names))
@@ -211,6 +211,6 @@ def _warn_of_straddling(source: Path, scan: Scan, parts: NDArray[np.uint8]) -> N
             times = "once" if number == 1 else f"{number:,} times"
             warnings.warn(
                 f"{source} has {what} in several of its given parts ({times}), so the model is judged on what it has "
-                "learned by heart. Move such texts into one part; inspect_texts lists them.",
+                "learned by heart. Move such texts into one part; the report on the data (inspect_texts) lists them.",
                 stacklevel=5,
             )

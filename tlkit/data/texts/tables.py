@@ -7,17 +7,17 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from tlkit.data.texts.columns import Columns, find_columns
+from tlkit.data.texts.first_line import DELIMITERS, EXAMPLE, CountedLines, read_csv_names, read_json_names
 from tlkit.data.texts.text_files import LONGEST_LINE, TextFile, open_text_file
-from tlkit.errors import UserError, printable
+from tlkit.errors import printable
 
 CSV_EXTENSIONS = (".csv", ".tsv")
 JSON_EXTENSIONS = (".jsonl", ".ndjson")
 TABLE_EXTENSIONS = (*CSV_EXTENSIONS, *JSON_EXTENSIONS)
 LONGEST_CELL = 2**24  # characters: what is longer is the rest of a file after a double quote without its pair
-DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "vertical bars"}
 
 
 class Record(NamedTuple):
@@ -33,6 +33,7 @@ class Record(NamedTuple):
         group: The cell of the group.
         problem: A sentence about why it cannot be used; it begins alike for the same kind of problem.
         num_lines: Lines it takes.
+        cells: All of the row as it was read: of CSV a list, of JSON lines an object. None where it cannot be used.
     """
 
     offset: int
@@ -44,6 +45,7 @@ class Record(NamedTuple):
     group: str = ""
     problem: str = ""
     num_lines: int = 1
+    cells: Any = None
 
 
 class Document(NamedTuple):
@@ -68,20 +70,21 @@ class Document(NamedTuple):
 
 
 class CsvTable(NamedTuple):
-    """A table with a first line that names the columns."""
+    """A table with a first line that names the columns; of `num_head` rows the last is that line."""
 
     file: TextFile
     columns: Columns
     delimiter: str
-    num_cells: int
+    names: list[str]
+    num_head: int
 
     def records(self) -> Iterator[Record]:
-        """Every row but the first; rows of nothing but empty cells are none."""
+        """Every row below the names; rows of nothing but empty cells are none."""
         csv.field_size_limit(LONGEST_CELL)
-        lines = _Counted(self.file)
+        lines = CountedLines(self.file)
         reader = csv.reader(lines, delimiter=self.delimiter, strict=True)
         text, label, part, group = self.columns
-        is_first, end, last = True, lines.place, 0
+        num_passed, end, last = 0, lines.place, 0
         while True:
             offset, line = end, last + 1
             problem, row = "", list[str]()
@@ -94,12 +97,12 @@ class CsvTable(NamedTuple):
             end, last = lines.place, lines.number
             if not problem and not any(map(str.strip, row)):
                 continue
-            if is_first:
-                is_first = False
+            if num_passed < self.num_head:
+                num_passed += 1
                 continue
             place = (offset, end - offset, line)
-            if not problem and len(row) != self.num_cells:
-                problem = _wrong_cells(row, self.num_cells, self.delimiter)
+            if not problem and len(row) != len(self.names):
+                problem = _wrong_cells(row, len(self.names), self.delimiter)
             if problem:
                 yield Record(*place, problem=problem, num_lines=last - line + 1)
                 continue
@@ -109,6 +112,7 @@ class CsvTable(NamedTuple):
                 None if label is None else row[label],
                 "" if part is None else row[part],
                 "" if group is None else row[group],
+                cells=row,
             )
 
     def text_of(self, content: bytes) -> str:
@@ -141,7 +145,7 @@ class JsonTable(NamedTuple):
                 yield Record(*place, problem=f"no JSON object ({error}). Expected one object in each line")
                 continue
             if not isinstance(row, dict):
-                yield Record(*place, problem=f"JSON, but no object. Expected one such as {_EXAMPLE}")
+                yield Record(*place, problem=f"JSON, but no object. Expected one such as {EXAMPLE}")
                 continue
             found, problem = row.get(text), ""
             if found is not None and not isinstance(found, str):
@@ -156,9 +160,10 @@ class JsonTable(NamedTuple):
             yield Record(
                 *place,
                 found or "",
-                None if label is None else _cell(cells[label]),
-                "" if part is None else _cell(cells[part]),
-                "" if group is None else _cell(cells[group]),
+                None if label is None else as_cell(cells[label]),
+                "" if part is None else as_cell(cells[part]),
+                "" if group is None else as_cell(cells[group]),
+                cells=row,
             )
 
     def text_of(self, content: bytes) -> str:
@@ -168,8 +173,6 @@ class JsonTable(NamedTuple):
 
 
 Source = Document | CsvTable | JsonTable
-
-_EXAMPLE = '{"text": "Where is my parcel?", "label": "order"}'
 
 
 def open_table(path: Path, *, text_column: str, label_column: str, needs_label: bool) -> CsvTable | JsonTable:
@@ -186,29 +189,12 @@ def open_table(path: Path, *, text_column: str, label_column: str, needs_label: 
     """
     file = open_text_file(path)
     if path.suffix.lower() in JSON_EXTENSIONS:
-        names = _json_names(file)
+        names = read_json_names(file)
         columns = find_columns(path, names, text_column, label_column, needs_label)
         return JsonTable(file, Columns(*(None if place is None else names[place] for place in columns)))
-    header, delimiter = _csv_header(file, (text_column, label_column))
+    header, delimiter, num_head = read_csv_names(file, (text_column, label_column))
     columns = find_columns(path, header, text_column, label_column, needs_label)
-    return CsvTable(file, columns, delimiter, len(header))
-
-
-class _Counted:
-    """The lines of a file, and how many bytes and lines were taken: `csv.reader` takes no more than a row needs."""
-
-    def __init__(self, file: TextFile) -> None:
-        self.place, self.number = file.start, 0
-        self._lines = file.lines()
-
-    def __iter__(self) -> _Counted:
-        return self
-
-    def __next__(self) -> str:
-        line, size = next(self._lines)
-        self.place += size
-        self.number += 1
-        return line
+    return CsvTable(file, columns, delimiter, header, num_head)
 
 
 def _read(file: TextFile, offset: int, size: int) -> bytes:
@@ -240,50 +226,6 @@ def _json_type(value: object) -> str:
     return names.get(type(value), "no string")
 
 
-def _cell(value: object) -> str:
+def as_cell(value: object) -> str:
+    """What a value of JSON is in a cell of a table."""
     return "" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-# Names of columns ---------------------------------------------------------------------------------
-
-
-def _csv_header(file: TextFile, wanted: Sequence[str]) -> tuple[list[str], str]:
-    """The names in the first line that holds something, and what separates them."""
-    first = next((line for line, _ in file.lines() if line.strip()), "")
-    if not first:
-        raise UserError(f"{file.path} is empty. Expected a first line such as '{','.join(wanted)}' and rows below it.")
-    if "\r" in first.rstrip("\r\n"):
-        raise UserError(
-            f"{file.path} ends its lines with a carriage return alone, as old Macs did. Save it with line ends of "
-            "Unix or Windows."
-        )
-    names = {mark: next(row for row in csv.reader(_Counted(file), delimiter=mark) if row) for mark in ",\t;"}
-
-    def score(mark: str) -> tuple[int, int]:
-        return len({name.strip().lower() for name in names[mark]} & {name.lower() for name in wanted}), len(names[mark])
-
-    best = max(names, key=score)
-    if len(names[best]) == 1 and "|" in first:
-        raise UserError(
-            f"{file.path} is separated by vertical bars (|). Expected commas, tabs or semicolons: write it with one "
-            "of these, in pandas with read_csv(..., sep='|') and to_csv(index=False)."
-        )
-    return [name.strip() for name in names[best]], best
-
-
-def _json_names(file: TextFile) -> list[str]:
-    line = next((line for line, _ in file.lines() if line.strip()), "").strip()
-    if not line:
-        raise UserError(f"{file.path} is empty. Expected one JSON object in each line, such as {_EXAMPLE}.")
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if isinstance(row, dict):
-        return list(row)
-    if line.startswith("["):
-        raise UserError(
-            f"{file.path} is a JSON array. Expected one object in each line, such as {_EXAMPLE}: in pandas, "
-            "read_json(...) and to_json(..., orient='records', lines=True)."
-        )
-    raise UserError(f"{file.path} does not begin with a JSON object in one line. Expected one such as {_EXAMPLE}.")

@@ -140,8 +140,13 @@ def _is_text_but_for_zeros(head: bytes) -> bool:
     return head.count(0) < len(head) / 100
 
 
-def encoding_problem(text: str) -> str:
-    """What is wrong with a text that holds bytes which did not decode, and what they may be; empty when all is well."""
+def encoding_problem(text: str, is_table: bool = True) -> str:
+    """What is wrong with a text that holds bytes which did not decode, and what they may be; empty when all is well.
+
+    Args:
+        text: As it was decoded.
+        is_table: Whether it is of a table, which Excel may save anew, or a file that is one text.
+    """
     try:
         text.encode()
         return ""
@@ -152,13 +157,14 @@ def encoding_problem(text: str) -> str:
     except UnicodeEncodeError:
         return "half a character (a lone surrogate), which is no text. Write the text anew as UTF-8"
     start = len(text[:first].encode())
+    how = "as 'CSV UTF-8' (Excel)" if is_table else "with the character set UTF-8"
     near = content[max(start - 20, 0) : start + 20]
     said = f"the byte 0x{content[start]:02X} is not UTF-8."
     try:
         as_windows = printable(near.decode("cp1252"))
     except UnicodeDecodeError:
-        return f"{said} Save the file as 'CSV UTF-8' (Excel) or with the character set UTF-8"
+        return f"{said} Save the file {how}{' or with the character set UTF-8' if is_table else ''}"
     return (
-        f"{said} As Windows-1252 (Latin-1) it would read '{as_windows}'. Save the file as 'CSV UTF-8' (Excel), or "
+        f"{said} As Windows-1252 (Latin-1) it would read '{as_windows}'. Save the file {how}, or "
         "convert it with iconv -f CP1252 -t UTF-8 if that reads right"
     )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from tlkit.data.inspection.finding import Finding, Severity, counted
 from tlkit.data.stable_cut import PARTS
 from tlkit.data.texts.cut_rows import find_copies
+from tlkit.data.texts.first_line import DELIMITERS
 from tlkit.data.texts.scan import Scan
-from tlkit.data.texts.tables import DELIMITERS, CsvTable, Record
+from tlkit.data.texts.tables import CsvTable, Record
 from tlkit.data.texts.text_rows import TextRows
 from tlkit.errors import printable
 
@@ -96,7 +97,10 @@ class Inspected:
             return []
         thing = "line" if self.scan.listed.is_table else "file"
         number = f"{len(problems):,} {thing}{'s' if len(problems) > 1 else ''}"
-        sentence = f"{number} cannot be used: training stops there, or leaves them out with on_bad='skip'. Mend them."
+        sentence = (
+            f"{number} cannot be used: training stops there, or leaves them out with on_bad='skip' (on a command line: "
+            "--on_bad skip). Mend them."
+        )
         return [Finding("error", sentence, (), tuple(problems.sentences(self.scan.listed)))]
 
     def _copies(self) -> list[Finding]:

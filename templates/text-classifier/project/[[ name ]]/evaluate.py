@@ -104,6 +104,7 @@ def evaluate_run(run: Path) -> Evaluation:
         judged.labels[worst],
         class_names,
         predict=lambda texts: predict_texts(model, texts),
+        places=rows.places(worst),
     )
     return Evaluation(run, config, metrics, figures, texts)
 

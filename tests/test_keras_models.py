@@ -45,7 +45,6 @@ def preprocess(name, pixels):
         "DenseNet121": keras.applications.densenet,
         "EfficientNetB0": keras.applications.efficientnet,
         "ConvNeXtTiny": keras.applications.convnext,
-        "NASNetMobile": keras.applications.nasnet,
     }
     return modules[name].preprocess_input(pixels * 255.0)
 
@@ -182,14 +181,13 @@ class TestByName:
 
 
 # Stride and channels of the last map before each halving, by the papers: EfficientNet's blocks widen sixfold before
-# they halve (40 and 112 channels to 240 and 672), DenseNet's transitions narrow by half (512 and 1024 to 256 and 512);
-# NASNet's cells join six branches of 44, 88 and 176 filters. Its stem does not pad, so that its maps are smaller.
+# they halve (40 and 112 channels to 240 and 672), DenseNet's transitions narrow by half (512 and 1024 to 256 and 512).
+# NASNet's 1,100 weights take minutes so; `test_stages_and_features_are_those_of_the_backbone` loads it by name.
 NETWORKS = {
     "EfficientNetB0": {"P3": (8, 240), "P4": (16, 672), "P5": (32, 1280)},
     "ConvNeXtTiny": {"P3": (8, 192), "P4": (16, 384), "P5": (32, 768)},
     "DenseNet121": {"P3": (8, 256), "P4": (16, 512), "P5": (32, 1024)},
     "ResNet50": {"P3": (8, 512), "P4": (16, 1024), "P5": (32, 2048)},
-    "NASNetMobile": {"P3": (8, 264), "P4": (16, 528), "P5": (32, 1056)},
 }
 
 

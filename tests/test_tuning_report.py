@@ -97,14 +97,16 @@ def test_confirming_goes_on_after_a_kill_and_leaves_out_what_fails(tmp_path, cap
 
 
 def test_verdicts():
-    default = Confirmed(1, {}, [0.5, 0.7])  # 0.6, and a spread of 0.1 sqrt(2) = 0.1414
+    default = Confirmed(1, {}, [0.5, 0.7])  # 0.6
     assert verdict([Confirmed(4, {}, [0.40, 0.42]), default], "loss") == (
-        "Trial 4 beats the defaults by more than the spread over seeds, 0.1414: loss 0.41 against 0.6, the mean of 2 "
+        # By 0.1 and 0.28, so by 0.19 with a spread of 0.18 / sqrt(2).
+        "Trial 4 beats the defaults by more than the spread over seeds, 0.1273: loss 0.41 against 0.6, the mean of 2 "
         "new seeds."
     )
     assert verdict([Confirmed(4, {}, [0.5, 0.6]), default], "loss") == (
-        "Trial 4 does not beat the defaults by more than the spread over seeds, 0.1414: loss 0.55 against 0.6, the "
-        "mean of 2 new seeds. It may be luck."
+        # By 0 and 0.1: a spread of 0.1 / sqrt(2).
+        "Trial 4 does not beat the defaults by more than the spread over seeds, 0.07071: loss 0.55 against 0.6, "
+        "the mean of 2 new seeds. It may be luck."
     )
     assert "keep them" in verdict([default, Confirmed(4, {}, [0.8, 0.9])], "loss")
     assert "0.6, on one new seed. One seed says nothing of chance" in verdict(
@@ -136,15 +138,16 @@ def test_the_report(tmp_path, capsys):
     trials = trials_in(tmp_path, [0.5, 0.4, 0.2, None, 0.1], rate=[1e-3, 1e-4, 1e-2, 3e-3, 2e-3])
 
     def run(settings, folder):
-        return {"loss": {1: 0.5, 2: 0.4, 3: 0.2, 5: 0.9}[settings["x"]] + 0.001 * settings["seed"]}
+        return {"loss": {1: 0.5, 2: 0.4, 3: 0.2, 5: 0.9}[settings["x"]] + 0.001 * settings["x"] * settings["seed"]}
 
     best = conclude(run, trials, seeds=[1, 2], folder=tmp_path, objective="loss", direction="min")
     assert best == {"x": 3, "rate": 1e-2}  # not the lucky one
     report = (tmp_path / "report.md").read_text()
     assert "5 trials, of which 1 failed; loss shall be small." in report
     assert "| rate | 0.001 | 0.01 |" in report
+    # 0.203 and 0.206 against 0.501 and 0.502: by 0.298 and 0.296.
     assert (
-        "Trial 3 beats the defaults by more than the spread over seeds, 0.0007071: loss 0.2015 against 0.5015" in report
+        "Trial 3 beats the defaults by more than the spread over seeds, 0.001414: loss 0.2045 against 0.5015" in report
     )
     assert "| 1, the defaults | 0.5015 | 0.0007071 | 0.501, 0.502 |" in report
     assert "With 4 trials for 2 settings this means little." in report

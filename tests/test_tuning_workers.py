@@ -176,7 +176,7 @@ def test_confirming_is_shared_too_and_survives(script, tmp_path):
     expected = [(str(x), str(epoch), str(seed)) for x in candidates for seed in (6, 7) for epoch in range(3)]
     assert sorted(map(tuple, trained)) == sorted(expected)
     found = json.loads(re.search(r"CONFIRMED (.*)", said)[1])
-    assert [(settings["x"], scores) for _, settings, scores in found] == [
+    assert [(settings["x"], scores) for _, settings, scores, _ in found] == [
         (x, [(x - 1) ** 2] * 2) for x in sorted(candidates, key=lambda x: (x - 1) ** 2)
     ]
     assert f"{2 * len(candidates)} trainings on other seeds, up to 2 at once." in said

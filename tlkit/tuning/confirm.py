@@ -38,6 +38,7 @@ class Confirmed(NamedTuple):
     number: int  # of the trial, from 1; 1 has the defaults
     settings: dict[str, Any]
     scores: list[float]
+    seeds: tuple[int, ...] = ()  # of the scores
 
     @property
     def mean(self) -> float:
@@ -98,11 +99,16 @@ def confirm_best(
     if workers > 1 and len(left) > 1:
         print(f"{len(left)} trainings on other seeds, up to {workers} at once. What they say is in {folder / LOGS}.")
         run_in_shares(folder, min(workers, len(trainings)), num_gpus=len(tf.config.list_physical_devices("GPU")))
-    scores: dict[int, list[float]] = {number: [] for number in chosen}
+    scores: dict[int, dict[int, float]] = {number: {} for number in chosen}
     for number, settings, place in trainings:
         metrics = _run_once(run, settings, place, objective, folder)
-        scores[number] += [metrics[objective]] if metrics else []
-    found = [Confirmed(number, chosen[number].settings, values) for number, values in scores.items() if values]
+        if metrics:
+            scores[number][settings["seed"]] = metrics[objective]
+    found = [
+        Confirmed(number, chosen[number].settings, [*values.values()], (*values,))
+        for number, values in scores.items()
+        if values
+    ]
     return sorted(found, key=lambda confirmed: confirmed.mean, reverse=direction == "max")
 
 
@@ -114,8 +120,7 @@ def verdict(confirmed: Sequence[Confirmed], objective: str) -> str:
     best = confirmed[0]
     if best is default:
         return "On new seeds nothing was better than the defaults: keep them."
-    difference = abs(best.mean - default.mean)
-    spread = max(best.spread, default.spread)
+    difference, spread = abs(best.mean - default.mean), _spread_of_difference(best, default)
     seeds = "on one new seed" if len(best.scores) == 1 else f"the mean of {len(best.scores)} new seeds"
     means = f"{objective} {short(best.mean)} against {short(default.mean)}, {seeds}"
     if math.isinf(spread):
@@ -123,9 +128,17 @@ def verdict(confirmed: Sequence[Confirmed], objective: str) -> str:
     if difference > spread:
         return f"Trial {best.number} beats the defaults by more than the spread over seeds, {short(spread)}: {means}."
     return (
-        f"Trial {best.number} does not beat the defaults by more than the spread over seeds, {short(spread)}: {means}. "
-        f"It may be luck."
+        f"Trial {best.number} does not beat the defaults by more than the spread over seeds, {short(spread)}: "
+        f"{means}. It may be luck."
     )
+
+
+def _spread_of_difference(one: Confirmed, other: Confirmed) -> float:
+    """The standard deviation over seeds of what one is better by: a seed is often kind, or not, to both."""
+    if one.seeds != other.seeds:  # a training failed
+        return max(one.spread, other.spread)
+    pairs = zip(one.scores, other.scores, strict=True)
+    return statistics.stdev(a - b for a, b in pairs) if len(one.scores) > 1 else math.inf
 
 
 def _run_once(run, settings: dict[str, Any], place: Path, objective: str, search: Path) -> dict[str, float] | None:

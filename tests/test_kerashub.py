@@ -191,13 +191,13 @@ class TestErrors:
         with pytest.raises(tlkit.UserError, match=sentence):
             tlkit.load_backbone("kerashub:bert_tiny_en_uncased")
 
-    def test_a_preset_for_images(self, monkeypatch):
+    def test_a_preset_for_sounds(self, monkeypatch):
         import keras_hub
 
-        images = keras.Input((8, 8, 3))
-        network = keras.Model(images, keras.layers.Flatten()(images))
+        sound = keras.Input((8, 80))
+        network = keras.Model(sound, keras.layers.Flatten()(sound))
         monkeypatch.setattr(keras_hub.models.Backbone, "from_preset", lambda *_, **__: network)
-        with pytest.raises(tlkit.UserError, match="is no encoder of texts: .* For images take 'keras:NAME'"):
+        with pytest.raises(tlkit.UserError, match="is no encoder of texts or images: it takes other inputs"):
             tlkit.load_backbone("kerashub:resnet_50_imagenet")
 
     def test_a_tokenizer_that_cannot_be_carried(self, tmp_path):
@@ -228,7 +228,7 @@ class TestErrors:
     def test_what_it_does_not_take(self, folder, tensors):
         for arguments, sentence in [
             ({"preprocessor": "x"}, "takes no `preprocessor`"),
-            ({"image_size": 32}, "takes no `image_size`"),
+            ({"image_size": 32}, "reads texts and takes no `image_size`"),
             ({"sequence_length": 25}, "from 3 to 24, the positions that 'kerashub:"),
         ]:
             with pytest.raises(tlkit.UserError, match=sentence):

@@ -488,8 +488,13 @@ def test_presets_of_kerashub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     assert locate_backbone("kerashub:bert_tiny_en_uncased", "texts", tmp_path) == "kerashub:bert_tiny_en_uncased"
     with pytest.raises(UserError, match="There is no folder './nowhere'. Expected one with a model of KerasHub or in"):
         locate_backbone("kerashub:./nowhere", "texts", tmp_path)
-    with pytest.raises(UserError, match="'kerashub:bert_tiny_en_uncased' reads texts. Expected one for images"):
-        locate_backbone("kerashub:bert_tiny_en_uncased", "images", tmp_path)
+    write(tmp_path / "minilm" / "config.json", '{"model_type": "bert"}')
+    write(tmp_path / "resnet" / "config.json", '{"config": {"image_shape": [null, null, 3]}}')
+    assert locate_backbone("kerashub:resnet", "images", tmp_path / "a") == "kerashub:../resnet"
+    with pytest.raises(UserError, match="'kerashub:minilm' reads texts. Expected one for images"):
+        locate_backbone("kerashub:minilm", "images", tmp_path)
+    with pytest.raises(UserError, match="'kerashub:resnet' reads images. Expected one for texts"):
+        locate_backbone("kerashub:resnet", "texts", tmp_path)
 
 
 def test_a_backbone_that_is_no_folder_is_refused(template_with_data: Template, tmp_path: Path):

@@ -12,6 +12,7 @@ from tlkit.backbones.catalog import find
 from tlkit.backbones.graph import ProgramGraph
 from tlkit.backbones.initial import random_values, settle_batch_norm
 from tlkit.backbones.input_range import find_input_range
+from tlkit.backbones.interface import SPATIAL
 from tlkit.backbones.lift import Lifted
 from tlkit.errors import UserError
 
@@ -128,6 +129,8 @@ def _endpoints(graph: ProgramGraph, outputs: str, handle: str) -> str | dict[str
             f"load_backbone: `outputs={outputs!r}` is for images, and '{handle}' takes texts. Expected "
             f'outputs="pooled"{other}.'
         )
+    if outputs == "spatial" and SPATIAL in graph.program.endpoints:
+        return graph.program.endpoints[SPATIAL]
     if graph.last_map is None:
         raise UserError(
             f"load_backbone: no spatial map was found in '{handle}'. Expected a model of images with convolutions. "
@@ -135,7 +138,8 @@ def _endpoints(graph: ProgramGraph, outputs: str, handle: str) -> str | dict[str
         )
     if outputs == "spatial":
         return graph.last_map.name
-    pyramid = {level: tensor.name for level, tensor in graph.pyramid().items()}
+    levels = {} if SPATIAL in graph.program.endpoints else graph.pyramid()  # what a Transformer attends with is no map
+    pyramid = {level: tensor.name for level, tensor in levels.items()}
     if len(pyramid) < 3:
         raise UserError(
             f"load_backbone: '{handle}' has no maps at all of the strides 8, 16 and 32. Found: "

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from tlkit.backbones.interface import SPATIAL
 from tlkit.backbones.program import Program
 from tlkit.backbones.text_stages import stages_by_block
 from tlkit.errors import UserError
@@ -180,9 +181,9 @@ class ProgramGraph:
         """The parameters in groups, input first.
 
         Args:
-            wanted: None for one stage a resolution, or of texts the embedding and each block; a number for that many
-                stages of about equally many kernels; or pairs (name, regular expression over parameter names), where
-                the first match counts.
+            wanted: None for one stage a resolution, or of Transformers the embedding and each block; a number for that
+                many stages of about equally many kernels; or pairs (name, regular expression over parameter names),
+                where the first match counts.
 
         Raises:
             UserError: When a parameter matches no expression, an expression no parameter, or a number is out of
@@ -190,8 +191,8 @@ class ProgramGraph:
         """
         if not self.program.parameters:
             return ()
-        if wanted is None and self.program.input_dtype == tf.string:
-            return self._stages_of_texts()
+        if wanted is None and (self.program.input_dtype == tf.string or SPATIAL in self.program.endpoints):
+            return self._stages_by_block()
         if wanted is None:
             return self._stages_by_resolution()
         if isinstance(wanted, int):
@@ -215,7 +216,7 @@ class ProgramGraph:
         names.append(f"stride_{2**level}" if level is not None else "all")
         return self._grouped(names, boundaries)
 
-    def _stages_of_texts(self) -> tuple[Stage, ...]:
+    def _stages_by_block(self) -> tuple[Stage, ...]:
         """By the blocks that the names show; without those a stage for each kernel, but for many of them eight."""
         blocks = stages_by_block([parameter.name for parameter in self.program.parameters], self.parameter_positions)
         if blocks is not None:

@@ -16,7 +16,8 @@ import tensorflow as tf
 from tlkit.backbones.texts import TextInput, find_lower_case
 from tlkit.errors import UserError
 
-OUTPUT, SEQUENCE, NUM_TOKENS = "output", "sequence", "num_tokens"  # what a call returns several tensors under
+# What a call returns several tensors under.
+OUTPUT, SEQUENCE, NUM_TOKENS, SPATIAL = "output", "sequence", "num_tokens", "spatial"
 
 # What TF-Hub's models call their feature vector among several outputs.
 _OUTPUT_NAMES = ("default", "pooled_output", "feature_vector")
@@ -47,7 +48,8 @@ class Interface:
 
     Attributes:
         call: `(input, training) -> output`; `training` is a Python bool, ignored by models that know none. Models of
-            texts may return a dict of `OUTPUT`, `SEQUENCE` (a vector a token) and `NUM_TOKENS` (before cutting).
+            texts may return a dict of `OUTPUT`, `SEQUENCE` (a vector a token) and `NUM_TOKENS` (before cutting);
+            Transformers of images one of `OUTPUT` and `SPATIAL`, their patches as a map.
         specs: The inputs that the inference call takes, one for each signature.
         has_training_graph: Whether `training=True` computes something else.
         losses: Functions without arguments, the regularization losses.

@@ -1,5 +1,7 @@
 """`kerashub:PRESET`: KerasHub's text models with their tokenizers, from texts to vectors, and the door to KerasHub.
 
+Its image models are lifted by `kerashub_images`.
+
 A preset is one of KerasHub's own names, an address that it knows (`hf://…`, `kaggle://…`), or a folder: one that
 KerasHub saved, or a model in the format of Hugging Face. Its code is KerasHub's; a folder holds settings, words and
 weights.
@@ -19,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.backbones.interface import NUM_TOKENS, OUTPUT, SEQUENCE, Interface, Weight
+from tlkit.backbones.kerashub_images import lift_images, takes_images
 from tlkit.backbones.lift import Lifted, lift
 from tlkit.backbones.safety import scan_graph
 from tlkit.backbones.texts import (
@@ -55,8 +58,10 @@ _POOLINGS: dict[str, tuple[_Pooling, str]] = {
 }
 
 
-def lift_kerashub(name: str, *, load_weights: bool = True, sequence_length: int | None = None) -> Lifted:
-    """Open a text model of KerasHub, its tokenizer included.
+def lift_kerashub(
+    name: str, *, load_weights: bool = True, sequence_length: int | None = None, image_size: int | None = None
+) -> Lifted:
+    """Open a model of KerasHub: of texts, its tokenizer included, or of images, with what it does to pixels first.
 
     The vector of a text is pooled as the folder's `1_Pooling/config.json` says (sentence-transformers), or else the
     mean over its tokens. A length of one that sentence-transformers give it at last is left out: an angle between two
@@ -67,16 +72,17 @@ def lift_kerashub(name: str, *, load_weights: bool = True, sequence_length: int 
         load_weights: Whether to load its weights.
         sequence_length: Tokens after which texts are cut, marks of start and end included. None takes 128, or fewer
             where the model knows no more positions.
+        image_size: Height and width of images in pixels. None takes the preset's.
 
     Raises:
-        UserError: When KerasHub is not installed, there is no such preset, it cannot be fetched, or it is no encoder
-            of texts.
+        UserError: When KerasHub is not installed, there is no such preset, it cannot be fetched, it is no encoder of
+            texts or images, or does not take what was given.
     """
     hub = _import_hub(name)
     preset = _find(hub, name)
     # Policies, names and a strategy's scope belong to a thread: a fresh one has none of the caller's.
     with ThreadPoolExecutor(1) as thread:
-        lifted = thread.submit(_lift, hub, name, preset, load_weights, sequence_length).result()
+        lifted = thread.submit(_lift, hub, name, preset, load_weights, sequence_length, image_size).result()
     # A folder's settings choose layers; what they amount to is looked at here, as it is when a file is loaded.
     scan_graph(lifted.program.graph_def, f"The model '{PREFIX}{name}'")
     return lifted
@@ -122,13 +128,46 @@ def _find(hub: Any, name: str) -> str:
     )
 
 
-def _lift(hub: Any, name: str, preset: str, load_weights: bool, sequence_length: int | None) -> Lifted:
-    backbone = _load(name, lambda: hub.models.Backbone.from_preset(preset, load_weights=load_weights))
+def _lift(
+    hub: Any, name: str, preset: str, load_weights: bool, sequence_length: int | None, image_size: int | None
+) -> Lifted:
+    def load(**options: Any) -> Any:
+        return _load(name, lambda: hub.models.Backbone.from_preset(preset, load_weights=load_weights, **options))
+
+    backbone = load()
+    is_image = takes_images(backbone)
+    what, argument, value = (
+        ("images", "sequence_length", sequence_length) if is_image else ("texts", "image_size", image_size)
+    )
+    if value is not None:
+        raise UserError(
+            f"load_backbone: '{PREFIX}{name}' reads {what} and takes no `{argument}`. Received: {argument}={value!r}. "
+            f"Leave it out, or take a preset of the other kind."
+        )
+    if is_image:
+        _check_converter(name, pathlib.Path(preset))
+        converter = _load(name, lambda: hub.layers.ImageConverter.from_preset(preset))
+        return lift_images(f"{PREFIX}{name}", backbone, load, converter, image_size)
+    return _lift_text(hub, name, preset, backbone, sequence_length)
+
+
+def _check_converter(name: str, folder: pathlib.Path) -> None:
+    """KerasHub's file, or that of Hugging Face."""
+    files = ("image_converter.json", "preprocessor_config.json")
+    if folder.is_dir() and not any((folder / file).is_file() for file in files):
+        raise UserError(
+            f"load_backbone: '{PREFIX}{name}' says nothing of what is done to pixels first. Expected the file "
+            f"'{files[0]}' in it, which the `save_to_preset` of its preprocessor or whole classifier writes."
+        )
+
+
+def _lift_text(hub: Any, name: str, preset: str, backbone: Any, sequence_length: int | None) -> Lifted:
     wanted = set(backbone.input) if isinstance(backbone.input, dict) else set()
     if "token_ids" not in wanted or not wanted <= _INPUTS:
         raise UserError(
-            f"load_backbone: '{PREFIX}{name}' is no encoder of texts: it takes {', '.join(sorted(wanted)) or 'other'} "
-            f"inputs. Expected a text preset such as 'kerashub:bert_tiny_en_uncased'. For images take 'keras:NAME'."
+            f"load_backbone: '{PREFIX}{name}' is no encoder of texts or images: it takes "
+            f"{', '.join(sorted(wanted)) or 'other'} inputs. Expected a preset such as 'kerashub:bert_tiny_en_uncased' "
+            f"or 'kerashub:resnet_18_imagenet'."
         )
     longest = getattr(backbone, "max_sequence_length", None)
     length = min(USUAL_LENGTH, longest or USUAL_LENGTH) if sequence_length is None else sequence_length

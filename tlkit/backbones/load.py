@@ -50,9 +50,10 @@ def load_backbone(
             - "https://tfhub.dev/…" or "https://www.kaggle.com/models/…": fetched once by tensorflow_hub and kept in its
               cache, `$TFHUB_CACHE_DIR`.
             - "keras:NAME": a network of keras.applications, such as "keras:EfficientNetV2B0".
-            - "kerashub:PRESET": a text model of KerasHub by its name, such as "kerashub:bert_tiny_en_uncased", or by a
-              folder: "kerashub:minilm/" with config.json, model.safetensors and vocab.txt in the format of Hugging
-              Face, or a folder that KerasHub saved. Needs `pip install 'tlkit[kerashub]'`.
+            - "kerashub:PRESET": a model of KerasHub by its name, such as "kerashub:bert_tiny_en_uncased" or
+              "kerashub:resnet_18_imagenet", or by a folder: "kerashub:minilm/" with config.json, model.safetensors and
+              vocab.txt in the format of Hugging Face, or a folder that KerasHub saved. Needs
+              `pip install 'tlkit[kerashub]'`.
             - the path of a folder that holds a SavedModel of TensorFlow 2.
         outputs: "pooled", one feature vector an image or text; "spatial", the last map of images; "pyramid", a dict
             of their maps at strides 8, 16 and 32; "sequence", a vector for each token of texts. Maps are found in the
@@ -151,18 +152,23 @@ def open_model(
 ) -> Lifted:
     """Lift the model that a handle names; the arguments are those of `load_backbone`."""
     if handle.startswith(("keras:", KERASHUB)):
-        is_text = handle.startswith(KERASHUB)
+        is_hub = handle.startswith(KERASHUB)
         not_taken = {"arguments": arguments, "preprocessor": preprocessor}
-        not_taken |= {"image_size": image_size} if is_text else {"sequence_length": sequence_length}
+        not_taken |= {} if is_hub else {"sequence_length": sequence_length}
         for name, value in not_taken.items():
             if value:
                 raise UserError(
                     f"load_backbone: '{handle}' takes no `{name}`. Received: {name}={value!r}. Leave it out."
                 )
-        if is_text:
-            name = handle.removeprefix(KERASHUB)
+        if is_hub:
+            load_weights = weights == "pretrained"
             with trusting(trust):
-                return lift_kerashub(name, load_weights=weights == "pretrained", sequence_length=sequence_length)
+                return lift_kerashub(
+                    handle.removeprefix(KERASHUB),
+                    load_weights=load_weights,
+                    sequence_length=sequence_length,
+                    image_size=image_size,
+                )
         file = weights if _is_keras_weights(handle, weights) else None
         if file and not pathlib.Path(file).is_file():
             raise UserError(f"load_backbone: there is no file of weights '{file}'. Expected '…_notop.h5' or '….h5'.")

@@ -55,7 +55,8 @@ class Program:
         updates: For each parameter that a call changes, its placeholder and the tensor of its new value.
         parameters: The weights, in the order in which the model reads them.
         tables: The lookup tables.
-        endpoints: Names of further tensors of a model of texts: "sequence", "num_tokens".
+        endpoints: Names of further tensors: of a model of texts "sequence" and "num_tokens", of a Transformer of images
+            "spatial".
     """
 
     graph_def: tf.compat.v1.GraphDef

@@ -24,8 +24,7 @@ def locate_backbone(handle: str, data: str | None, project: Path) -> str:
         UserError: When there is no such backbone, or it is one for other data.
     """
     entry = find(handle)
-    # Of KerasHub's presets those of texts can be loaded.
-    kind = entry.kind if entry else "text" if handle.startswith("kerashub:") else None
+    kind = entry.kind if entry else _kind_of_preset(handle)
     if kind and data in _KIND and kind != _KIND[data]:
         raise UserError(
             f"The backbone '{handle}' reads {kind}s. Expected one for {data}: "
@@ -52,6 +51,15 @@ def locate_backbone(handle: str, data: str | None, project: Path) -> str:
     return _relative(handle, project)
 
 
+def _kind_of_preset(handle: str) -> str | None:
+    """What a folder of KerasHub's or Hugging Face's reads, by its settings; a mere name tells nothing."""
+    settings = Path(handle.removeprefix("kerashub:")) / "config.json"
+    if not handle.startswith("kerashub:") or not settings.is_file():
+        return None
+    known = settings.read_text(encoding="utf-8", errors="replace")
+    return "image" if '"image_shape"' in known or '"image_size"' in known else "text"
+
+
 def _located_preset(preset: str, project: Path) -> str:
     """A preset's name or address as it is, a folder relative to the project."""
     if Path(preset).is_dir():
@@ -59,7 +67,7 @@ def _located_preset(preset: str, project: Path) -> str:
     if preset.startswith((".", "/", "~")):
         raise UserError(
             f"There is no folder '{preset}'. Expected one with a model of KerasHub or in the format of Hugging Face, "
-            "or the name of a preset, such as 'kerashub:bert_tiny_en_uncased'."
+            "or the name of a preset, such as 'kerashub:bert_tiny_en_uncased' or 'kerashub:resnet_18_imagenet'."
         )
     return f"kerashub:{preset}"
 

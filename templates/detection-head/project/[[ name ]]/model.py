@@ -104,5 +104,6 @@ def load_class_names(run: Path) -> list[str]:
 
 def find_backbone(handle: str) -> str:
     """A folder given relative to the project is found from anywhere; other handles stay as they are."""
-    folder = PROJECT / handle
-    return str(folder) if ":" not in handle and folder.is_dir() else handle
+    source, colon, path = handle.rpartition("kerashub:")
+    folder = PROJECT / path
+    return source + colon + str(folder) if path and ":" not in path and folder.is_dir() else handle

@@ -207,8 +207,7 @@ def _build_metrics(model: keras.Model, rows: Rows) -> None:
     y = keras.tree.map_structure(lambda values: tf.constant(values[:1]), rows.rest[0])
     predicted = keras.tree.map_structure(lambda output: tf.zeros((1, *output.shape[1:]), output.dtype), model.output)
     run = model.distribute_strategy.run
-    # Traced only: a call would count as one more of the retracings that TensorFlow warns of.
-    tf.function(lambda: run(lambda: model.compute_metrics(None, y, predicted)), autograph=False).get_concrete_function()
+    tf.function(lambda: run(lambda: model.compute_metrics(None, y, predicted)), autograph=False)()
     model.reset_metrics()
 
 

@@ -116,6 +116,9 @@ def test_a_killed_worker_and_a_killed_chief_change_nothing(script, tmp_path):
     wait_for(lambda: log.exists())
     os.kill(processes_of(folder)["worker0"], signal.SIGKILL)  # in the middle of its first trial
     wait_for(lambda: "worker0" in processes_of(folder))
+    killed = processes_of(folder)["worker1"]
+    os.kill(killed, signal.SIGKILL)  # while the first one lives
+    wait_for(lambda: processes_of(folder).get("worker1", killed) != killed, seconds=20)
     os.kill(processes_of(folder)["chief"], signal.SIGKILL)
     status, said, errors = end(search)
     assert status == 0, errors

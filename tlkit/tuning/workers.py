@@ -125,7 +125,7 @@ def search_with_workers(
         for process in (leader, *crew):
             if process:
                 process.start()
-        while any(process.is_needed() for process in crew):
+        while [process for process in crew if process.is_needed()]:  # all are looked at: each that died starts again
             if leader:
                 leader.is_needed(always=True)
             watch()

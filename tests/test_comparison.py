@@ -179,6 +179,14 @@ def test_the_table_is_readable_at_eighty_columns():
     assert all(len(line) <= 80 for line in text.splitlines())
 
 
+def test_what_there_is_without_training_stands_first():
+    found = AdaptationComparison(HELPED.runs, VALIDATOR, without_training=0.456)
+    rows = [line.split("  ")[0].strip() for line in printed(found).splitlines()]
+    assert rows.index("without training") < rows.index("source only") and "45.6" in printed(found)
+    hidden = AdaptationComparison(without_labels(HELPED).runs, VALIDATOR, without_training=0.456)
+    assert "without training" not in printed(hidden)  # accuracy does not stand beside another measure
+
+
 def test_it_saves_what_it_prints(tmp_path):
     HELPED.save(tmp_path / "new")
     saved = json.loads((tmp_path / "new" / "adaptation.json").read_text())
@@ -230,6 +238,10 @@ def test_a_comparison_from_training_to_words(tmp_path, capsys):
     assert len(found.runs[0]["epochs"]) == 3
     assert "moved, seed 1: target accuracy" in capsys.readouterr().out
     found.save(tmp_path)
+
+
+def test_what_there_is_without_training_is_handed_on():
+    assert compare(Trainer(), seeds=[0], without_training=0.25).without_training == 0.25
 
 
 def test_finished_trainings_are_not_run_again(tmp_path):

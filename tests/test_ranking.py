@@ -4,8 +4,10 @@ import csv
 import math
 import re
 
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from sklearn.neighbors import NearestCentroid
 from typer.testing import CliRunner
 
@@ -15,7 +17,7 @@ from tlkit.cli import rank as rank_command
 from tlkit.data import write_sample_images, write_sample_texts
 from tlkit.evaluation.classification_metrics import wilson_interval
 from tlkit.features import list_features
-from tlkit.ranking import ImageExamples, TextExamples, rank_backbones
+from tlkit.ranking import ImageExamples, TextExamples, rank_backbones, without_training
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +140,39 @@ def test_the_kind_follows_from_the_files(tmp_path, name, content, kind):
         (tmp_path / "NOTES.txt").touch()
     (tmp_path / name).write_bytes(content)
     assert rank_command._kind_of(tmp_path) == kind
+
+
+def two_clouds(count, seed):
+    labels = np.arange(count) % 2
+    return np.random.default_rng(seed).normal(size=(count, 2)).astype("float32") + 8 * labels[:, None], labels
+
+
+def test_without_training_reads_no_more_examples_than_it_needs():
+    inputs = keras.Input((2,))
+    encoder = keras.Model(inputs, keras.layers.Identity()(inputs))
+    read = []
+
+    def batches():
+        for seed in range(100):
+            read.append(seed)
+            yield two_clouds(10, seed)
+
+    signature = (tf.TensorSpec((None, 2)), tf.TensorSpec((None,), tf.int64))
+    train = tf.data.Dataset.from_generator(batches, output_signature=signature)
+    test = tf.data.Dataset.from_tensors(two_clouds(40, 1000))
+    found = without_training(encoder, train, test, most=25)
+    assert (found.num_train, found.num_examples, found.head) == (25, 40, "ridge")
+    # Clouds eight deviations apart: none of 40 on the wrong side. Wilson's lower end for 40 of 40: n / (n + z^2).
+    assert found.accuracy == found.balanced_accuracy == 1.0
+    assert found.accuracy_interval == pytest.approx((40 / (40 + 1.959964**2), 1.0), abs=1e-6)
+    assert len(read) < 10  # three batches and what the generator read ahead
+
+
+def test_without_training_says_what_is_wrong():
+    inputs = keras.Input((2,))
+    encoder = keras.Model(inputs, keras.layers.Identity()(inputs))
+    data = tf.data.Dataset.from_tensors(two_clouds(10, 0))
+    with pytest.raises(tlkit.UserError, match=r"`most` is too small. Expected at least 2. Received: most=1"):
+        without_training(encoder, data, data, most=1)
+    with pytest.raises(tlkit.UserError, match="a data set is empty"):
+        without_training(encoder, data, data.take(0))

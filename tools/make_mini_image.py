@@ -1,18 +1,22 @@
-"""Make the embedded backbone `tlkit:mini-image` by distilling an ImageNet teacher.
+"""Make the embedded backbone `tlkit:mini-image`: a MobileNetV2 cut down and taught by its whole self.
 
-    python tools/make_mini_image.py TEACHER WORK_FOLDER
+    python tools/make_mini_image.py TEACHER PHOTOS WORK_FOLDER [--threads 2]
 
-TEACHER is a backbone handle (the shipped file was made with a MobileNetV2 1.0 of 224 pixels as a local
-SavedModel). WORK_FOLDER receives the views, the teacher's answers, checkpoints and a log; a killed run goes on
-where it stopped. The student learns the teacher's last feature map, position by position, on the same views
-(Beyer et al. 2022, "Knowledge distillation: a good teacher is patient and consistent",
-https://arxiv.org/abs/2106.05237). `benchmarks/embedded_backbone.py` measures what came out.
+TEACHER is the handle of a MobileNetV2 1.0 (the shipped file was made with one of 224 pixels as a local SavedModel),
+PHOTOS a folder of freely licensed photos. WORK_FOLDER receives the views, the teacher's answers, the state of the
+training, a log and `saved_model`; a killed run goes on where it stopped, and ends as if it had not been killed.
+
+The student is the teacher with fewer hidden channels and without its last two blocks (`mini_image_model.py`). It learns
+the teacher's last feature map, position by position, on the same views (Beyer et al. 2022, "Knowledge distillation: a
+good teacher is patient and consistent", https://arxiv.org/abs/2106.05237). `benchmarks/embedded_backbone.py` measures
+what came out and writes the model card.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import json
 import pathlib
 
 import keras
@@ -20,103 +24,48 @@ import numpy as np
 import tensorflow as tf
 
 import tlkit
+from mini_image_model import cut, teacher_network, write_saved_model
 from mini_image_views import make_views
+from tlkit.data import epochs
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Everything the result depends on."""
+    """Everything the result depends on, beside the teacher and the photos."""
 
     view_size: int = 128  # pixels; the student's own input size
-    num_views: int = 48_000  # what two cores draw and teach in ten minutes
+    num_views: int = 48_000  # what one core draws in five minutes
     teacher_size: int = 192  # pixels; the views are enlarged, since the teacher is weaker on small inputs
     target_channels: int = 320  # principal components of the teacher's 1280 channels
-    batch_size: int = 96
-    epochs: int = 11
-    learning_rate: float = 2.5e-3  # AdamW, one-epoch warm-up, then cosine to zero
+    # Half of the teacher's hidden channels in blocks 2 to 14, 0.3 of them in block 15: what 3 MB hold.
+    hidden: tuple[int, ...] = (48, 72, 72, 96, 96, 96, 192, 192, 192, 192, 288, 288, 288, 288)
+    top: int = 320  # channels of the student's last map
+    batch_size: int = 64
+    passes: int = 5  # over all views
+    rounds: int = 8  # of saving, a pass: a killed run repeats at most two minutes
+    learning_rate: float = 1.5e-3  # AdamW, half a pass of warm-up, then cosine to zero
     weight_decay: float = 0.02
+    pooled_weight: float = 2.0  # of the mean's error, whose variance is smaller than the map's
     seed: int = 7
 
-
-def conv_bn(x, filters, kernel, stride=1, activation="relu6", depthwise=False, name=""):
-    # HeNormal suits relu; BatchNorm follows, so no bias.
-    if depthwise:
-        layer = keras.layers.DepthwiseConv2D(kernel, stride, "same", use_bias=False, name=f"{name}_conv")
-    else:
-        layer = keras.layers.Conv2D(
-            filters, kernel, stride, "same", use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
-        )
-    x = keras.layers.BatchNormalization(momentum=0.98, name=f"{name}_bn")(layer(x))
-    return keras.layers.Activation(activation, name=f"{name}_{activation}")(x) if activation else x
+    @property
+    def steps(self) -> int:
+        """Steps a round."""
+        return self.num_views // self.rounds // self.batch_size
 
 
-def block(x, filters, expansion, stride, fused, name):
-    """Inverted residual; fused (one full 3x3) where maps are large, since depthwise is slow there
-    (Tan and Le 2021, EfficientNetV2, https://arxiv.org/abs/2104.00298, section 3.2)."""
-    inputs, hidden = x, x.shape[-1] * expansion
-    if fused:
-        x = conv_bn(x, hidden, 3, stride, name=f"{name}_expand")
-    else:
-        x = conv_bn(x, hidden, 1, name=f"{name}_expand")
-        x = conv_bn(x, None, 3, stride, depthwise=True, name=f"{name}_depthwise")
-    x = conv_bn(x, filters, 1, activation=None, name=f"{name}_project")
-    if stride == 1 and inputs.shape[-1] == filters:
-        x = keras.layers.Add(name=f"{name}_add")([inputs, x])
-    return x
+def kept(path: pathlib.Path, make) -> np.ndarray:
+    """The array at `path`, made and written there the first time."""
+    if not path.exists():
+        part = path.with_suffix(".part.npy")
+        np.save(part, make())
+        part.rename(path)
+    return np.load(path)
 
 
-def build_student() -> keras.Model:
-    """Pixels in [0, 1] of any size to the last map (stride 32, 320 channels); 0.6 M weights."""
-    inputs = keras.Input((None, None, 3), name="image")
-    x = keras.layers.Rescaling(2.0, offset=-1.0, name="rescale")(inputs)
-    x = conv_bn(x, 16, 3, 2, name="stem")
-    #       filters, expansion, stride, fused
-    plan = [
-        (24, 2, 2, True),
-        (24, 2, 1, True),
-        (40, 3, 2, True),
-        (40, 2, 1, True),
-        (64, 4, 2, False),
-        (64, 4, 1, False),
-        (64, 4, 1, False),
-        (96, 4, 2, False),
-        (96, 4, 1, False),
-        (96, 4, 1, False),
-        (96, 4, 1, False),
-    ]
-    for index, (filters, expansion, stride, fused) in enumerate(plan, 1):
-        x = block(x, filters, expansion, stride, fused, name=f"block{index}")
-    return keras.Model(inputs, conv_bn(x, 320, 1, name="top"), name="mini_image")
-
-
-def write_saved_model(student: keras.Model, view_size: int, folder: pathlib.Path) -> None:
-    """Write the student in TF-Hub's Reusable SavedModel form: `obj(images, training=False) -> (N, 320)`."""
-
-    @tf.function
-    def call(images, training=False):
-        return tf.reduce_mean(student(images, training=training), (1, 2))
-
-    any_size = tf.TensorSpec((None, None, None, 3), tf.float32, "images")
-    # The first tells a loader the model's own size.
-    call.get_concrete_function(tf.TensorSpec((None, view_size, view_size, 3), tf.float32, "images"), training=False)
-    call.get_concrete_function(any_size, training=True)
-    module = tf.train.Checkpoint(
-        variables=[v.value for v in student.variables],
-        trainable_variables=[v.value for v in student.trainable_variables],
-        regularization_losses=[],
-    )
-    module.__call__ = call
-    call.get_concrete_function(any_size, training=False)
-    tf.saved_model.save(module, str(folder))
-
-
-def teacher_targets(teacher: str, views: np.ndarray, settings: Settings, folder: pathlib.Path) -> np.ndarray:
+def teacher_targets(spatial, views: np.ndarray, settings: Settings) -> np.ndarray:
     """The teacher's last map for each view as principal components of unit mean variance,
-    `(num_views, 4, 4, target_channels)` float16, kept in `folder`."""
-    path = folder / "targets.npy"
-    if path.exists():
-        return np.load(path, mmap_mode="r")
-    spatial = tlkit.load_backbone(teacher, outputs="spatial")
+    `(num_views, size / 32, size / 32, target_channels)` float16."""
     grid = settings.view_size // 32
 
     @tf.function
@@ -126,88 +75,109 @@ def teacher_targets(teacher: str, views: np.ndarray, settings: Settings, folder:
         return tf.image.resize(maps, (grid, grid), antialias=True)
 
     def answers(first, last, step=64):
-        return np.concatenate([answer(views[i : i + step]).numpy() for i in range(first, last, step)])
+        return np.concatenate([answer(views[i : min(i + step, last)]).numpy() for i in range(first, last, step)])
 
-    sample = answers(0, 3200).reshape(-1, 1280)
+    sample = answers(0, min(3200, len(views)))
+    sample = sample.reshape(-1, sample.shape[-1])
     mean = sample.mean(0)
     values, vectors = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
-    basis = vectors[:, ::-1][:, : settings.target_channels]
-    print("variance kept:", values[::-1][: settings.target_channels].sum() / values.sum())
-    # Square root of whitening: small components count, but less than large ones.
-    basis = basis / values[::-1][: settings.target_channels] ** 0.25
-    basis = basis / np.sqrt(((sample - mean) @ basis).var(0).mean())
-    progress = keras.utils.Progbar(len(views))
-    targets = np.lib.format.open_memmap(
-        folder / "targets.part", "w+", np.float16, (len(views), grid, grid, settings.target_channels)
+    values, basis = values[::-1][: settings.target_channels], vectors[:, ::-1][:, : settings.target_channels]
+    print(
+        f"the components keep {values.sum() / (sample - mean).var(0).sum():.1%} of the teacher's variance", flush=True
     )
+    # Square root of whitening: small components count, but less than large ones.
+    basis = basis / values**0.25
+    basis = basis / np.sqrt(((sample - mean) @ basis).var(0).mean())
+    targets = np.empty((len(views), grid, grid, settings.target_channels), np.float16)
     for first in range(0, len(views), 3200):
         last = min(first + 3200, len(views))
         targets[first:last] = (answers(first, last) - mean) @ basis
-        progress.update(last)
-    targets.flush()
-    (folder / "targets.part").rename(path)
+        print(f"the teacher answered {last} of {len(views)} views", flush=True)
     return targets
 
 
-def distil(views, targets, settings: Settings, folder: pathlib.Path) -> keras.Model:
+def teaching_data(views: np.ndarray, targets: np.ndarray, settings: Settings, first_round: int) -> tf.data.Dataset:
+    """Batches of pixels and targets, mirrored at random; a round's order follows from its number alone."""
+    shapes = (views.shape[1:], targets.shape[1:])
+
+    def read(rows):
+        rows = np.sort(rows)
+        return views[rows], targets[rows]
+
+    def batch(rows, seed):
+        x, y = tf.numpy_function(read, [rows], (tf.uint8, tf.float16))
+        x, y = tf.cast(x, tf.float32) / 255.0, tf.cast(y, tf.float32)
+        x.set_shape((settings.batch_size, *shapes[0]))
+        y.set_shape((settings.batch_size, *shapes[1]))
+        mirrored = tf.random.stateless_uniform((settings.batch_size, 1, 1, 1), seed) < 0.5
+        return tf.where(mirrored, x[:, :, ::-1], x), tf.where(mirrored, y[:, :, ::-1], y)
+
+    def one_round(seed_and_round):
+        number = seed_and_round[1]
+        rows = tf.random.experimental.stateless_shuffle(
+            tf.range(len(views)), tf.stack([seed_and_round[0], number // settings.rounds])
+        )
+        size = settings.steps * settings.batch_size
+        first = tf.cast(number % settings.rounds, tf.int32) * size
+        rows = tf.data.Dataset.from_tensor_slices(rows[first : first + size]).batch(settings.batch_size)
+        seeds = tf.data.Dataset.range(settings.steps).map(lambda step: tf.stack([number, step]))
+        return tf.data.Dataset.zip(rows, seeds).map(batch)
+
+    return epochs(one_round, seed=settings.seed, first_epoch=first_round)
+
+
+def distil(student: keras.Model, views, targets, settings: Settings, folder: pathlib.Path) -> None:
     """Train the student to predict the targets from its last map through one linear layer."""
-    student = build_student()
     predicted = keras.layers.Conv2D(settings.target_channels, 1, name="to_teacher")(student.output)
     model = keras.Model(student.input, predicted)
-    student.summary()
-    steps = len(views) // settings.batch_size
-
-    def batches():
-        for epoch in range(10**6):
-            order = np.random.default_rng((settings.seed, epoch)).permutation(len(views))
-            for step in range(steps):
-                rows = np.sort(order[step * settings.batch_size : (step + 1) * settings.batch_size])
-                yield views[rows], targets[rows]
-
-    def mirror(x, y):
-        flip = tf.random.uniform((tf.shape(x)[0], 1, 1, 1)) < 0.5
-        x, y = tf.cast(x, tf.float32) / 255.0, tf.cast(y, tf.float32)
-        return tf.where(flip, x[:, :, ::-1], x), tf.where(flip, y[:, :, ::-1], y)
-
-    signature = (
-        tf.TensorSpec((None, *views.shape[1:]), tf.uint8),
-        tf.TensorSpec((None, *targets.shape[1:]), tf.float16),
-    )
-    data = tf.data.Dataset.from_generator(batches, output_signature=signature).map(mirror).prefetch(4)
-    rate = keras.optimizers.schedules.CosineDecay(
-        1e-4, steps * (settings.epochs - 1), warmup_target=settings.learning_rate, warmup_steps=steps
-    )
 
     def map_and_pooled_error(y, p):
-        # The map asks for "what is where", its mean for what a classifier will read; the mean's variance is smaller.
+        # The map asks for "what is where", its mean for what a classifier will read.
         pooled = tf.reduce_mean(tf.square(tf.reduce_mean(y - p, (1, 2))), -1)
-        return tf.reduce_mean(tf.square(y - p), (1, 2, 3)) + 2.0 * pooled
+        return tf.reduce_mean(tf.square(y - p), (1, 2, 3)) + settings.pooled_weight * pooled
 
+    num_rounds = settings.passes * settings.rounds
+    warmup = settings.steps * settings.rounds // 2
+    rate = keras.optimizers.schedules.CosineDecay(
+        0.0, settings.steps * num_rounds - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup
+    )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay), map_and_pooled_error)
-    callbacks = [
-        keras.callbacks.BackupAndRestore(folder / "backup", delete_checkpoint=False),
-        keras.callbacks.CSVLogger(folder / "history.csv", append=True),
-    ]
-    model.fit(data, steps_per_epoch=steps, epochs=settings.epochs, callbacks=callbacks, verbose=2)
-    return student
+    resume = tlkit.callbacks.ExactResume(folder / "state", fingerprint=dataclasses.asdict(settings))
+    model.fit(
+        teaching_data(views, targets, settings, resume.initial_epoch),
+        steps_per_epoch=settings.steps,
+        epochs=num_rounds,
+        initial_epoch=resume.initial_epoch,
+        shuffle=False,
+        verbose=2,
+        callbacks=[keras.callbacks.CSVLogger(folder / "history.csv", append=True), resume],
+    )
 
 
 def main() -> None:
-    """Draw the views, ask the teacher, train the student, write the SavedModel."""
+    """Draw the views, ask the teacher, cut and train the student, write the SavedModel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("teacher")
+    parser.add_argument("photos", type=pathlib.Path)
     parser.add_argument("folder", type=pathlib.Path)
+    parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
     settings, folder = Settings(), arguments.folder
-    folder.mkdir(parents=True, exist_ok=True)
+    tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     keras.utils.set_random_seed(settings.seed)
-    views_path = folder / "views.npy"
-    if not views_path.exists():
-        np.save(folder / "part.npy", make_views(settings.num_views, settings.view_size, settings.seed))
-        (folder / "part.npy").rename(views_path)
-    views = np.load(views_path)
-    targets = np.asarray(teacher_targets(arguments.teacher, views, settings, folder))
-    student = distil(views, targets, settings, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.json").write_text(json.dumps(dataclasses.asdict(settings), indent=2))
+    views = kept(
+        folder / "views.npy",
+        lambda: make_views(
+            settings.num_views, settings.view_size, settings.seed, arguments.photos, processes=arguments.threads
+        ),
+    )
+    spatial = tlkit.load_backbone(arguments.teacher, outputs="spatial")
+    teacher = teacher_network({weight.name: weight.numpy() for weight in spatial.weights})
+    targets = kept(folder / "targets.npy", lambda: teacher_targets(spatial, views, settings))
+    student = cut(teacher, list(settings.hidden), settings.top, views[:256] / np.float32(255), settings.seed)
+    distil(student, views, targets, settings, folder)
     write_saved_model(student, settings.view_size, folder / "saved_model")
 
 

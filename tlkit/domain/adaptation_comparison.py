@@ -37,10 +37,12 @@ class AdaptationComparison:
         choices: Method -> label-free score -> mean target accuracy at the epoch that it would have chosen; empty
             without target labels. To choose the score by this table is to choose by labels.
         verdicts: Method -> sentences: whether it helped, hurt or may be chance, and what to try.
+        without_training: Target accuracy of a head that needs no training loop; None where it was not measured.
     """
 
     runs: tuple[dict[str, Any], ...]
     validator: str
+    without_training: float | None = None
 
     @property
     def measure(self) -> str:
@@ -113,6 +115,7 @@ class AdaptationComparison:
         plain = {
             "validator": self.validator,
             "measure": self.measure,
+            "without_training": self.without_training,
             "choices": self.choices,
             "summaries": {name: dataclasses.asdict(summary) for name, summary in self.summaries.items()},
             "verdicts": self.verdicts,
@@ -127,6 +130,9 @@ class AdaptationComparison:
 
     def _table(self) -> Table:
         truth = self.measure == TRUTH
+        first = {"method": "without training"}
+        if truth and self.without_training is not None:
+            first["chosen"] = _mean((self.without_training,), True)
         return self._of_each_method(
             {
                 "method": lambda own: own.method,
@@ -135,7 +141,8 @@ class AdaptationComparison:
                 "labels*": lambda own: _mean(own.best, truth),
                 "against\nsource only": lambda own: _difference(own, truth),
                 "gap\nclosed": lambda own: "" if own.gap_closed is None else f"{100 * own.gap_closed:.0f} %",
-            }
+            },
+            first if "chosen" in first else None,
         )
 
     def _table_of_models(self) -> Table:
@@ -149,9 +156,14 @@ class AdaptationComparison:
             }
         )
 
-    def _of_each_method(self, columns: dict[str, Callable[[MethodSummary], str]]) -> Table:
-        """A table of the columns that are not empty."""
-        cells = {column: [cell(own) for own in self.summaries.values()] for column, cell in columns.items()}
+    def _of_each_method(
+        self, columns: dict[str, Callable[[MethodSummary], str]], first: dict[str, str] | None = None
+    ) -> Table:
+        """A table of the columns that are not empty, with a first row of its own."""
+        above = {column: [] if first is None else [first.get(column, "")] for column in columns}
+        cells = {
+            column: above[column] + [cell(own) for own in self.summaries.values()] for column, cell in columns.items()
+        }
         return _table({column: of_methods for column, of_methods in cells.items() if any(of_methods)})
 
     def _table_of_choices(self) -> Table:

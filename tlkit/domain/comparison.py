@@ -38,6 +38,7 @@ def compare_adaptation(
     folder: str | os.PathLike[str] | None = None,
     fingerprint: Mapping[str, Any] | str | None = None,
     features: str | None = None,
+    without_training: float | None = None,
     batch_size: int = 256,
     verbose: int = 1,
 ) -> AdaptationComparison:
@@ -77,6 +78,8 @@ def compare_adaptation(
             `folder` are refused.
         features: Name of the layer whose output are the features. Defaults to what the last layer with weights before
             the label output is given.
+        without_training: Target accuracy without any training (`tlkit.ranking.without_training`), for the first row
+            of the table: what you get in ten seconds. Defaults to `None`: no such row.
         batch_size: Int, rows predicted at once where arrays are given. Defaults to `256`.
         verbose: 0 for silence, 1 for a line when a training ends. Defaults to `1`.
 
@@ -145,7 +148,7 @@ def compare_adaptation(
                 if verbose:
                     print(_line(run, validator))
             runs.append(run)
-    return AdaptationComparison(tuple(runs), validator)
+    return AdaptationComparison(tuple(runs), validator, without_training)
 
 
 def _train(train: Callable[..., Any], method: str, seed: int, scores: AdaptationScores) -> dict[str, Any]:

@@ -1,6 +1,14 @@
-"""Which backbone suits some data: every one at hand on the same examples, frozen, without a training loop."""
+"""Frozen backbones on some data, without a training loop: which one suits, and what there is before any training."""
 
 from tlkit.ranking.examples import ImageExamples, TextExamples
 from tlkit.ranking.rank_backbones import RankedBackbone, rank_backbones
+from tlkit.ranking.without_training import WithoutTraining, without_training
 
-__all__ = ["ImageExamples", "RankedBackbone", "TextExamples", "rank_backbones"]
+__all__ = [
+    "ImageExamples",
+    "RankedBackbone",
+    "TextExamples",
+    "WithoutTraining",
+    "rank_backbones",
+    "without_training",
+]

@@ -85,9 +85,7 @@ def build_model(config: Config, num_classes: int, multi_label: bool = False) -> 
     """
     images = keras.Input((config.image_size, config.image_size, 3), name="image")
     x = build_augmentation(config)(images)
-    backbone = load_backbone(
-        find_backbone(config.backbone), image_size=config.image_size, weights=config.weights, name="backbone"
-    )
+    backbone = build_backbone(config)
     activation = "sigmoid" if multi_label else "softmax"
     head = keras.Sequential(
         # float32 also in mixed precision: a softmax over 16-bit numbers loses the small probabilities.
@@ -99,6 +97,19 @@ def build_model(config: Config, num_classes: int, multi_label: bool = False) -> 
         build, _ = ADAPTATIONS[config.adaptation]
         return build(keras.Model(images, features), num_classes, head=head)
     return keras.Model(images, head(features), name="image_classifier")
+
+
+def build_backbone(config: Config) -> tlkit.Backbone:
+    """The pretrained network, or the same with random weights; closed."""
+    return load_backbone(
+        find_backbone(config.backbone), image_size=config.image_size, weights=config.weights, name="backbone"
+    )
+
+
+def build_encoder(config: Config) -> keras.Model:
+    """Images in [0, 1] to the features that the closed backbone makes of them: no augmentation, no head."""
+    images = keras.Input((config.image_size, config.image_size, 3), name="image")
+    return keras.Model(images, build_backbone(config)(images))
 
 
 def load_classifier(file: Path) -> keras.Model:

@@ -13,11 +13,12 @@ from tlkit.data import fingerprint_texts
 from tlkit.distribution import check_one_process
 from tlkit.domain import AdaptationComparison, compare_adaptation
 from tlkit.errors import UserError, exit_on_user_error
+from tlkit.ranking import without_training
 from tlkit.settings import parse_flags
 
 from .config import PROJECT, Config
 from .data import load_datasets, load_target
-from .model import ADAPTATIONS, load_classifier
+from .model import ADAPTATIONS, build_encoder, load_classifier
 from .train import LABEL_FREE_SCORES, train
 
 
@@ -51,6 +52,9 @@ def compare(config: Config, methods: list[str], seeds: int, folder: Path) -> Ada
         train(dataclasses.replace(config, adaptation=adaptation, seed=seed), run, callbacks)
         return load_classifier(run / "model.keras")
 
+    first_row = None  # of the table: a ridge regression on the closed backbone's features, where labels can judge it
+    if target.labelled is not None and config.weights == "pretrained":
+        first_row = without_training(build_encoder(config), data.train, target.labelled).accuracy
     settings = dataclasses.asdict(dataclasses.replace(config, adaptation="none", seed=0))
     return compare_adaptation(
         train_one,
@@ -62,6 +66,7 @@ def compare(config: Config, methods: list[str], seeds: int, folder: Path) -> Ada
         validator=config.adaptation_monitor,
         scores=LABEL_FREE_SCORES,
         folder=folder,
+        without_training=first_row,
         fingerprint={**settings, "texts": [fingerprint_texts(part.rows) for part in (data, target)]},
     )
 

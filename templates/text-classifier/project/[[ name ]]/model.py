@@ -79,15 +79,7 @@ def build_model(config: Config, num_classes: int) -> keras.Model:
     With adaptation, that is the output "label", and there is another one, "domain".
     """
     texts = keras.Input((), dtype="string", name="text")
-    backbone = load_backbone(
-        find_backbone(config.backbone),
-        preprocessor=find_backbone(config.preprocessor) or None,
-        sequence_length=config.sequence_length or None,
-        weights=config.weights,
-        stages=config.stages or None,
-        training_mode=config.backbone_dropout,
-        name="backbone",
-    )
+    backbone = build_backbone(config)
     head = keras.Sequential(
         # float32 also in mixed precision: a softmax over 16-bit numbers loses the small probabilities.
         [layers.Dropout(config.dropout), layers.Dense(num_classes, activation="softmax", dtype="float32")],
@@ -98,6 +90,25 @@ def build_model(config: Config, num_classes: int) -> keras.Model:
         build, _ = ADAPTATIONS[config.adaptation]
         return build(keras.Model(texts, features), num_classes, head=head)
     return keras.Model(texts, head(features), name="text_classifier")
+
+
+def build_backbone(config: Config) -> tlkit.Backbone:
+    """The pretrained network, or the same with random weights; closed."""
+    return load_backbone(
+        find_backbone(config.backbone),
+        preprocessor=find_backbone(config.preprocessor) or None,
+        sequence_length=config.sequence_length or None,
+        weights=config.weights,
+        stages=config.stages or None,
+        training_mode=config.backbone_dropout,
+        name="backbone",
+    )
+
+
+def build_encoder(config: Config) -> keras.Model:
+    """Strings to the features that the closed backbone makes of them: no head."""
+    texts = keras.Input((), dtype="string", name="text")
+    return keras.Model(texts, build_backbone(config)(texts))
 
 
 def load_classifier(file: Path) -> keras.Model:

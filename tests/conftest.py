@@ -1,5 +1,6 @@
 """Two logical CPU devices for every test, a fixed seed, and small SavedModels."""
 
+import gc
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is imported: its C++ notes are not ours
@@ -26,6 +27,14 @@ def fresh_keras():
     yield
     keras.mixed_precision.set_global_policy("float32")
     keras.utils.clear_session(free_memory=False)  # a collection of garbage after each of 1,700 tests takes minutes
+
+
+@pytest.fixture(scope="module", autouse=True)
+def garbage():
+    """What a module leaves alive is not looked through by every later collection: it grows to millions of objects."""
+    yield
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

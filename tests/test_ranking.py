@@ -7,6 +7,7 @@ import re
 import keras
 import numpy as np
 import pytest
+import saved_models
 import tensorflow as tf
 from sklearn.neighbors import NearestCentroid
 from typer.testing import CliRunner
@@ -90,6 +91,29 @@ def test_texts(texts, tmp_path):
         rank_backbones([], examples)
 
 
+def test_leep_of_a_classifier(photos, tmp_path):
+    """The probabilities of its own classes against ours, by a loop over the definition."""
+    folder = tmp_path / "a-classification" / "1"
+    saved_models.save_image_model(folder)
+    examples = ImageExamples(photos, most=60)
+    (found,) = rank_backbones([str(folder)], examples, folder=tmp_path / "cache")
+    train, _ = examples.parts(found.image_size)
+    backbone = tlkit.load_backbone(folder)
+    logits = np.concatenate([backbone(x) for x, _ in train.batches]).astype(float)
+    said = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    number = len(train.labels)
+    likelihoods = []
+    for row, label in zip(said, train.labels, strict=True):
+        total = 0.0
+        for z in range(said.shape[1]):
+            joint = sum(said[i, z] for i in range(number) if train.labels[i] == label) / number
+            total += joint / (said[:, z].sum() / number) * row[z]
+        likelihoods.append(total)
+    assert found.leep == pytest.approx(np.mean(np.log(likelihoods)), rel=1e-5)
+    (plain,) = rank_backbones(["tlkit:mini-image"], examples, folder=tmp_path / "cache")
+    assert math.isnan(plain.leep)
+
+
 def command(*arguments):
     return CliRunner().invoke(cli.app, ["backbones", *map(str, arguments)], prog_name="tlkit")
 
@@ -100,6 +124,7 @@ def test_the_command(texts, tmp_path, monkeypatch):
     result = command("--rank", "--data", texts, "--also", "tlkit:mini-image", "--to", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert re.search(r"2 backbones on \d+ training and \d+ validation texts of 6 classes", result.output)
+    assert "LEEP" not in result.output  # no classifier is among them
     assert "tlkit:mini-image: left out. 'tlkit:mini-image' takes images, the examples are texts." in result.output
     assert re.search(r"^tlkit:mini-text: \d\d\.\d%$", result.output, re.M)
     assert f"tlkit new text-classifier NAME --data {texts} --backbone tlkit:mini-text" in result.output

@@ -17,14 +17,16 @@ from tlkit.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tlkit.backbones import Backbone
     from tlkit.ranking import RankedBackbone
 
 _TABLES = (".csv", ".tsv")
-_COLUMNS = ("accuracy", "95 % interval", "in 10 s", "LogME", "ms each", "weights", "features")
+_COLUMNS = ("accuracy", "95 % interval", "in 10 s", "LogME", "LEEP", "ms each", "weights", "features")
 _LEGEND = """
 accuracy  of a logistic regression on frozen features, on validation examples
 in 10 s   the same by class means alone
 LogME     evidence of a linear model on the training examples: higher is better
+LEEP      likelihood of the classes given what a classifier's own head says; likewise
 ms each   forward, in batches of 32, on this machine
 Fine-tuning gains more on some backbones than on others: try the best two or three."""
 
@@ -50,6 +52,7 @@ def rank(
     chosen = [*dict.fromkeys([*handles, *catalog])]
     folder = pathlib.Path(to)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from tlkit.backbones import load_backbone
     from tlkit.ranking import ImageExamples, TextExamples, rank_backbones
 
     examples: ImageExamples | TextExamples
@@ -62,12 +65,20 @@ def rank(
         f"{len(chosen)} backbones on {train:,} training and {validation:,} validation {kind}s of "
         f"{len(examples.class_names)} classes; the test {kind}s stay unseen."
     )
-    ranked = rank_backbones(chosen, examples, say=lambda one: _say(console, one))
+    with console.status("") as status:  # moves on a terminal only
+
+        def load(handle: str) -> Backbone:
+            status.update(f"{handle} ({chosen.index(handle) + 1} of {len(chosen)})")
+            return load_backbone(handle)
+
+        ranked = rank_backbones(chosen, examples, load=load, say=lambda one: _say(console, one))
     good = [one for one in ranked if one.failure is None]
     if not good:
         raise UserError(f"None of the {len(ranked)} backbones could be judged; the first: {ranked[0].failure}")
     _print_table(console, good)
-    console.print(_LEGEND, style="dim")
+    has_leep = not all(math.isnan(one.leep) for one in good)
+    legend = _LEGEND.splitlines() if has_leep else [line for line in _LEGEND.splitlines() if line[:4] != "LEEP"]
+    console.print("\n".join(legend), style="dim")
     folder.mkdir(parents=True, exist_ok=True)
     _write_table(folder / "ranking.csv", ranked)
     from tlkit.evaluation import plot_backbones
@@ -108,15 +119,18 @@ def _print_table(console: Console, ranked: Sequence[RankedBackbone]) -> None:
             f"{one.interval[0]:.1%} to {one.interval[1]:.1%}",
             f"{one.in_ten_seconds:.1%}",
             f"{one.log_me:.3f}",
+            "" if math.isnan(one.leep) else f"{one.leep:.3f}",
             f"{one.milliseconds:.2g}" if one.milliseconds < 100 else f"{one.milliseconds:.0f}",
             f"{one.num_weights / 1e6:.1f} M",
             f"{one.num_features:,}",
         )
         for one in ranked
     ]
-    widths = [max(map(len, column)) for column in zip(_COLUMNS, *rows, strict=True)]
+    # A column without a cell is left out: few backbones are classifiers, and LEEP is for those.
+    columns = [column for column in zip(_COLUMNS, *rows, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
     console.print()
-    for place, cells in enumerate((_COLUMNS, *rows)):
+    for place, cells in enumerate(zip(*columns, strict=True)):
         if place:
             console.print(ranked[place - 1].handle, style="cyan")
         line = "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import scipy.special
 
 from tlkit.backbones import Backbone, load_backbone
 from tlkit.backbones.catalog import find
 from tlkit.errors import UserError
-from tlkit.evaluation import fit_few_shot, log_me
+from tlkit.evaluation import fit_few_shot, leep, log_me
 from tlkit.evaluation.classification_metrics import wilson_interval
 from tlkit.features import cache_features
 from tlkit.ranking.examples import ImageExamples, Part, TextExamples
 
 _USUAL_SIZE = 224
+# .../imagenet/mobilenet_v2_100_224/classification/5, .../tensorFlow2/100-224-classification/2: logits of its classes.
+_CLASSIFIER = re.compile(r"\bclassification/\d+/?$")
 _TIMED = 3  # batches, of which the fastest counts: the others waited for something
 
 
@@ -32,6 +36,8 @@ class RankedBackbone(NamedTuple):
         interval: 95 % Wilson interval of that share.
         in_ten_seconds: The same share by class means alone.
         log_me: LogME of the training examples' features; comparable between backbones only.
+        leep: LEEP of the training examples, where the backbone is a classifier whose own classes are its features;
+            NaN elsewhere. At most 0.
         milliseconds: Of wall time for an example, forward, in batches of 32 on this machine.
         num_weights: Of the backbone.
         num_features: That it makes of an example.
@@ -44,6 +50,7 @@ class RankedBackbone(NamedTuple):
     interval: tuple[float, float] = (float("nan"), float("nan"))
     in_ten_seconds: float = float("nan")
     log_me: float = float("nan")
+    leep: float = float("nan")
     milliseconds: float = float("nan")
     num_weights: int = 0
     num_features: int = 0
@@ -62,6 +69,9 @@ def rank_backbones(
 
     Each runs once over the training and validation examples; its features stay on disk (`tlkit.features`), so that a
     second call, or one after an interruption, goes on from there. Test examples are not looked at.
+
+    LEEP needs the head that a backbone was pretrained with. TF-Hub and Kaggle publish networks with it as models of
+    their own, with "classification" in their address, beside the "feature_vector" that suits fine-tuning better.
 
     Args:
         handles: Of backbones for images or texts, as the examples are.
@@ -114,6 +124,7 @@ def _judge(handle: str, examples: ImageExamples | TextExamples, folder: Any, loa
         interval=wilson_interval(num_right, len(judged)),
         in_ten_seconds=float(means.score(judged, validation.labels)),
         log_me=log_me(features, train.labels),
+        leep=leep(_softmax(features), train.labels) if _CLASSIFIER.search(handle) else float("nan"),
         milliseconds=_milliseconds(model, train),
         num_weights=backbone.count_params(),
         num_features=features.shape[1],
@@ -139,6 +150,10 @@ def _features(model: keras.Model, part: Part, folder: Any, handle: str) -> np.nd
         model, part.batches, len(part.labels), fingerprint=part.fingerprint, folder=folder, precision="float32"
     )
     return store.read(range(len(part.labels)))
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    return scipy.special.softmax(logits.astype(np.float64), axis=1)
 
 
 def _milliseconds(model: keras.Model, part: Part) -> float:

@@ -1,13 +1,11 @@
-"""Whether a ranking without training agrees with real fine-tuning: five and more backbones on three data sets.
+"""Whether a ranking without training agrees with real fine-tuning: five and more backbones on four data sets.
 
     python benchmarks/ranking_agreement.py DATA --backbones HANDLE[@SIZE] … --results FILE [--seeds 2] [--table-only]
 
-DATA holds `hymenoptera/` (train/ and val/ of ants and bees), `bccd/` (blood cells as Pascal VOC; here each box is a
-photo of one of three kinds of cell) and `digits/usps/` (npz of 16 x 16 digits). Each set is cut to at most 400 photos
-to train on and 500 to judge on, equally many of each class where it has them. A backbone is scored by `rank_backbones`
-(the linear probe, class means, LogME), and fine-tuned on the same photos: eight epochs, stages opened one after the
-other, layer-wise rates, a slanted triangular rate of 3.2e-3 (the best method of benchmarks/finetuning.py), judged once
-after the last step. Printed for each set: scores and accuracies, Kendall's tau-b of each score with the fine-tuned
+The sets are those of photo_sets.py, from DATA: ants and bees, blood cells, digits, textures. A backbone is scored by
+`rank_backbones` (the linear probe, class means, LogME), and fine-tuned on the same photos: eight epochs, stages opened
+one after the other, layer-wise rates, a slanted triangular rate of 3.2e-3 (the best method of finetuning.py), judged
+once after the last step. Printed for each set: scores and accuracies, Kendall's tau-b of each score with the fine-tuned
 accuracy (1: the same order, 0: none, -1: reversed), and what it costs to take the backbone that the score puts first.
 Every finished part is a line of FILE: the same command goes on after an interruption.
 """
@@ -23,60 +21,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import keras
 import numpy as np
-from PIL import Image
+from photo_sets import photo_sets
 from scipy.stats import kendalltau
 
 from tlkit import load_backbone
 from tlkit.callbacks import ProgressiveUnfreezing
 from tlkit.data import epochs, load_image_folder
-from tlkit.data.boxes import read_boxes
 from tlkit.finetune import LayerwiseLearningRates, SlantedTriangular, prepare_unfreezing
 from tlkit.ranking import ImageExamples, rank_backbones
 
 BATCH_SIZE = 16
 EPOCHS = 8  # the head alone, then a stage an epoch
 RATE = 3.2e-3
-MOST = {"train": 400, "val": 500}
 SCORES = {"accuracy": "probe", "in_ten_seconds": "class means", "log_me": "LogME", "num_weights": "number of weights"}
-
-
-# Data ---------------------------------------------------------------------------------------------
-
-
-def write(folder, part, label, number, pixels):
-    place = folder / part / str(label)
-    place.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).convert("RGB").save(place / f"{number:05}.png")
-
-
-def write_cells(source, folder):
-    """A photo of each box with a quarter of its size around it; cells of one photo are all in one part."""
-    table, counts = read_boxes(source, on_bad="skip"), collections.Counter()
-    for number, image in enumerate(table.images):
-        part = ("train", "val")[number % 2]
-        photo = Image.open(image.path)
-        for (left, top, right, bottom), label in zip(image.boxes, image.labels, strict=True):
-            if counts[part, label] < MOST[part] // len(table.class_names):
-                counts[part, label] += 1
-                more = (right - left + bottom - top) / 8
-                cell = photo.crop((left - more, top - more, right + more, bottom + more))
-                write(folder, part, table.class_names[label], counts[part, label], np.asarray(cell))
-
-
-def write_digits(source, folder):
-    digits = np.load(source / "usps.npz")
-    for part, name in (("train", "train"), ("val", "test")):
-        images, labels = digits[f"x_{name}"], digits[f"y_{name}"]
-        for label in range(10):
-            for number in np.flatnonzero(labels == label)[: MOST[part] // 10]:
-                write(folder, part, label, number, images[number])
-
-
-def folders(data, temporary):
-    """Name -> folder with train/ and val/."""
-    write_cells(data / "bccd", temporary / "cells")
-    write_digits(data / "digits" / "usps", temporary / "digits")
-    return {"ants and bees": data / "hymenoptera", "cells": temporary / "cells", "digits": temporary / "digits"}
 
 
 # Scores and trainings -----------------------------------------------------------------------------
@@ -89,7 +46,7 @@ def load(handle, **options):
 
 
 def score(handle, folder):
-    (found,) = rank_backbones([handle], ImageExamples(folder, most=max(MOST.values())), load=load)
+    (found,) = rank_backbones([handle], ImageExamples(folder), load=load)
     if found.failure:
         raise SystemExit(found.failure)
     return {name: getattr(found, name) for name in (*SCORES, "milliseconds")}
@@ -165,7 +122,7 @@ def main():
         lines = [json.loads(line) for line in arguments.results.read_text(encoding="utf-8").splitlines()]
     done = {(line["data"], line["backbone"], line["seed"]) for line in lines}
     with tempfile.TemporaryDirectory() as temporary:
-        sets = {} if arguments.table_only else folders(arguments.data, pathlib.Path(temporary))
+        sets = {} if arguments.table_only else photo_sets(arguments.data, pathlib.Path(temporary))
         for seed in (None, *range(arguments.seeds)):
             for name, folder in sets.items():
                 for backbone in arguments.backbones:

@@ -3,18 +3,20 @@
     python tools/make_mini_image.py TEACHER PHOTOS WORK_FOLDER [--threads 2]
 
 TEACHER is the handle of a MobileNetV2 1.0 (the shipped file was made with one of 224 pixels as a local SavedModel),
-PHOTOS a folder of freely licensed photos. WORK_FOLDER receives the views, the teacher's answers, the state of the
-training, a log and `saved_model`; a killed run goes on where it stopped, and ends as if it had not been killed.
+PHOTOS a folder of freely licensed photos, with a list of where they come from in `SOURCES.md`. WORK_FOLDER receives the
+views, the teacher's answers, the state of the training, a log, and `saved_model` with its model card; a killed run goes
+on where it stopped, and ends as if it had not been killed.
 
 The student is the teacher with fewer hidden channels and without its last two blocks (`mini_image_model.py`). It learns
 the teacher's last feature map, position by position, on the same views (Beyer et al. 2022, "Knowledge distillation: a
-good teacher is patient and consistent", https://arxiv.org/abs/2106.05237). `benchmarks/embedded_backbone.py` measures
-what came out and writes the model card.
+good teacher is patient and consistent", https://arxiv.org/abs/2106.05237). `benchmarks/embedded_backbone.py --card`
+measures what came out, and writes it into the card.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import dataclasses
 import json
 import pathlib
@@ -25,7 +27,7 @@ import tensorflow as tf
 
 import tlkit
 from mini_image_model import cut, teacher_network, write_saved_model
-from mini_image_views import make_views
+from mini_image_views import load_photos, make_views
 from tlkit.data import epochs
 
 
@@ -63,9 +65,9 @@ def kept(path: pathlib.Path, make) -> np.ndarray:
     return np.load(path)
 
 
-def teacher_targets(spatial, views: np.ndarray, settings: Settings) -> np.ndarray:
+def teacher_targets(spatial, views: np.ndarray, settings: Settings, folder: pathlib.Path) -> np.ndarray:
     """The teacher's last map for each view as principal components of unit mean variance,
-    `(num_views, size / 32, size / 32, target_channels)` float16."""
+    `(num_views, size / 32, size / 32, target_channels)` float16; the share that they keep is noted in `folder`."""
     grid = settings.view_size // 32
 
     @tf.function
@@ -82,9 +84,7 @@ def teacher_targets(spatial, views: np.ndarray, settings: Settings) -> np.ndarra
     mean = sample.mean(0)
     values, vectors = np.linalg.eigh(np.cov(sample - mean, rowvar=False))
     values, basis = values[::-1][: settings.target_channels], vectors[:, ::-1][:, : settings.target_channels]
-    print(
-        f"the components keep {values.sum() / (sample - mean).var(0).sum():.1%} of the teacher's variance", flush=True
-    )
+    (folder / "variance_kept").write_text(str(values.sum() / (sample - mean).var(0).sum()))
     # Square root of whitening: small components count, but less than large ones.
     basis = basis / values**0.25
     basis = basis / np.sqrt(((sample - mean) @ basis).var(0).mean())
@@ -154,6 +154,32 @@ def distil(student: keras.Model, views, targets, settings: Settings, folder: pat
     )
 
 
+def write_card(
+    student: keras.Model, shares: list[float], settings: Settings, photos: pathlib.Path, folder: pathlib.Path
+) -> None:
+    """Fill in what is known of the run; the probes are added by the benchmark."""
+    with (folder / "history.csv").open(newline="", encoding="utf-8") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    saved, (opaque, cut_out) = folder / "saved_model", load_photos(photos)
+    template = (pathlib.Path(__file__).parent / "mini_image_card.md").read_text(encoding="utf-8")
+    card = template.format(
+        **dataclasses.asdict(settings),
+        num_weights=student.count_params(),
+        num_variables=len(student.variables),
+        megabytes=sum(file.stat().st_size for file in saved.rglob("*") if file.is_file()) / 1e6,
+        num_blocks=len(settings.hidden) + 1,
+        least_kept=min(shares),
+        most_kept=max(shares),
+        variance_kept=float((folder / "variance_kept").read_text()),
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        num_photos=len(opaque),
+        num_things=len(cut_out),
+        sources=(photos / "SOURCES.md").read_text(encoding="utf-8").strip(),
+    )
+    (saved / "MODEL_CARD.md").write_text(card, encoding="utf-8")
+
+
 def main() -> None:
     """Draw the views, ask the teacher, cut and train the student, write the SavedModel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -175,10 +201,11 @@ def main() -> None:
     )
     spatial = tlkit.load_backbone(arguments.teacher, outputs="spatial")
     teacher = teacher_network({weight.name: weight.numpy() for weight in spatial.weights})
-    targets = kept(folder / "targets.npy", lambda: teacher_targets(spatial, views, settings))
-    student = cut(teacher, list(settings.hidden), settings.top, views[:256] / np.float32(255), settings.seed)
+    targets = kept(folder / "targets.npy", lambda: teacher_targets(spatial, views, settings, folder))
+    student, shares = cut(teacher, list(settings.hidden), settings.top, views[:256] / np.float32(255), settings.seed)
     distil(student, views, targets, settings, folder)
     write_saved_model(student, settings.view_size, folder / "saved_model")
+    write_card(student, shares, settings, arguments.photos, folder)
 
 
 if __name__ == "__main__":

@@ -105,18 +105,23 @@ def choose_channels(hidden: np.ndarray, answers: np.ndarray, keep: int) -> tuple
     return rows, np.linalg.solve(gram[np.ix_(rows, rows)] + ridge, cross[rows])
 
 
-def cut(teacher: keras.Model, hidden: list[int], top: int, images: np.ndarray, seed: int) -> keras.Model:
+def cut(
+    teacher: keras.Model, hidden: list[int], top: int, images: np.ndarray, seed: int
+) -> tuple[keras.Model, list[float]]:
     """The teacher's first blocks with fewer hidden channels; the top is new.
 
     Args:
         images: What the channels are chosen on, `(N, H, W, 3)`, pixels in [0, 1].
+
+    Returns:
+        The student, and for each block the share of its answer's variance that the kept channels can make.
     """
     student = build_network(hidden, top)
     for layer in student.layers:  # all that keeps its shape
         theirs = teacher.get_layer(layer.name).get_weights() if layer.weights else []
         if [w.shape for w in theirs] == [tuple(w.shape) for w in layer.weights] and not layer.name.startswith("head"):
             layer.set_weights(theirs)
-    rng = np.random.default_rng(seed)
+    rng, shares = np.random.default_rng(seed), []
     for index, keep in enumerate(hidden, 2):
         expand, depthwise, project = (f"block{index}_{part}" for part in ("expand", "depthwise", "project"))
         probe = keras.Model(
@@ -127,15 +132,15 @@ def cut(teacher: keras.Model, hidden: list[int], top: int, images: np.ndarray, s
         h, y = h[rows].astype(np.float64), y[rows].astype(np.float64)
         chosen, weights = choose_channels(h - h.mean(0), y - y.mean(0), keep)
         offset = y.mean(0) - h.mean(0)[chosen] @ weights
-        kept = 1 - np.square(y - h[:, chosen] @ weights - offset).sum() / np.square(y - y.mean(0)).sum()
-        print(f"block {index}: {keep} of {h.shape[1]} hidden channels keep {kept:.1%} of the variance", flush=True)
+        shares.append(1 - np.square(y - h[:, chosen] @ weights - offset).sum() / np.square(y - y.mean(0)).sum())
+        print(f"block {index}: {keep} of {h.shape[1]} channels keep {shares[-1]:.1%} of the variance", flush=True)
         for name in (expand, f"{expand}_bn", f"{depthwise}_bn"):  # output channels come last
             student.get_layer(name).set_weights([w[..., chosen] for w in teacher.get_layer(name).get_weights()])
         student.get_layer(depthwise).set_weights([teacher.get_layer(depthwise).get_weights()[0][:, :, chosen]])
         student.get_layer(project).set_weights([weights[None, None]])
         gamma, beta, mean, variance = teacher.get_layer(f"{project}_bn").get_weights()
         student.get_layer(f"{project}_bn").set_weights([gamma, beta, mean - offset, variance])
-    return student
+    return student, shares
 
 
 def write_saved_model(student: keras.Model, view_size: int, folder: pathlib.Path) -> None:

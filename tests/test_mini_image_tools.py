@@ -63,7 +63,7 @@ def test_the_saved_model_says_what_the_network_says(tmp_path):
     before = {name: weight.numpy() for name, weight in statistics.items()}
     backbone.unfreeze()
     backbone(images, training=True)
-    assert len(before) == 2 * 9  # two for each convolution
+    assert len(before) == 2 * 10  # two for each convolution
     assert all(np.abs(weight.numpy() - before[name]).max() > 0 for name, weight in statistics.items())
 
 

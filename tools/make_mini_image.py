@@ -28,6 +28,7 @@ import tensorflow as tf
 import tlkit
 from mini_image_model import cut, teacher_network, write_saved_model
 from mini_image_views import load_photos, make_views
+from tlkit.callbacks import ExactResume
 from tlkit.data import epochs
 
 
@@ -43,7 +44,7 @@ class Settings:
     hidden: tuple[int, ...] = (48, 72, 72, 96, 96, 96, 192, 192, 192, 192, 288, 288, 288, 288)
     top: int = 320  # channels of the student's last map
     batch_size: int = 64
-    passes: int = 5  # over all views
+    passes: int = 3  # over all views: an hour and a half of one core
     rounds: int = 8  # of saving, a pass: a killed run repeats at most two minutes
     learning_rate: float = 1.5e-3  # AdamW, half a pass of warm-up, then cosine to zero
     weight_decay: float = 0.02
@@ -142,7 +143,7 @@ def distil(student: keras.Model, views, targets, settings: Settings, folder: pat
         0.0, settings.steps * num_rounds - warmup, warmup_target=settings.learning_rate, warmup_steps=warmup
     )
     model.compile(keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay), map_and_pooled_error)
-    resume = tlkit.callbacks.ExactResume(folder / "state", fingerprint=dataclasses.asdict(settings))
+    resume = ExactResume(folder / "state", fingerprint=dataclasses.asdict(settings))
     model.fit(
         teaching_data(views, targets, settings, resume.initial_epoch),
         steps_per_epoch=settings.steps,

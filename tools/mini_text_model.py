@@ -98,7 +98,7 @@ class MiniText(tf.Module):
             tf.math.segment_mean(words, text_of),
         ]
         rows = tf.concat(parts, 1)
-        return tf.pad(rows, [[0, tf.shape(texts)[0] - tf.shape(rows)[0]], [0, 0]])
+        return tf.concat([rows, tf.zeros((tf.shape(texts)[0] - tf.shape(rows)[0], rows.shape[1]))], 0)
 
     def save(self, folder: os.PathLike[str]) -> None:
         """Write a SavedModel in TF-Hub's form."""

@@ -101,7 +101,7 @@ def judge_classes(facts: ClassFacts, name: str) -> list[Finding]:
 
 
 def _judge(now: tuple[str, ...], names: tuple[str, ...], where: list[str], is_export: bool, name: str) -> Finding:
-    thing = "the exported model" if is_export else "the newest run"
+    label, thing = ("exported classes", "the exported model") if is_export else ("classes", "the newest run")
     more = f" and {len(where) - 1} more" if len(where) > 1 else ""
     command = f"python -m {name}.train --fresh"
     commands = (command, f"python -m {name}.export") if is_export else (command,)
@@ -116,7 +116,7 @@ def _judge(now: tuple[str, ...], names: tuple[str, ...], where: list[str], is_ex
             if new
             else "It may answer with classes that no longer exist."
         )
-        return Finding("classes", found, "warning", meaning, commands)
+        return Finding(label, found, "warning", meaning, commands)
     found = (
         f"number {differing} is '{printable(now[differing])}' in the data and '{printable(names[differing])}' in "
         f"{thing} in {where[0]}{more}"
@@ -124,7 +124,7 @@ def _judge(now: tuple[str, ...], names: tuple[str, ...], where: list[str], is_ex
     meaning = "Measured on the data of now, its right answers count as wrong ones, and wrong ones as right."
     if is_export:
         meaning = "Whoever reads its answers by the data's order gives them the names of other classes."
-    return Finding("classes", found, "problem", meaning, commands)
+    return Finding(label, found, "problem", meaning, commands)
 
 
 def _shown(names: Sequence[str]) -> str:

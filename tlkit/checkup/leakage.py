@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,11 @@ def _place(one: Any) -> tuple[int, Path]:
 
 
 def _name(path: Path, project: Path) -> str:
-    path = path.resolve()
-    return printable((path.relative_to(project) if path.is_relative_to(project) else path).as_posix())
+    """Relative to the project, as its config names the data, or whole on another drive."""
+    try:
+        return printable(Path(os.path.relpath(path.resolve(), project)).as_posix())
+    except ValueError:
+        return printable(path)
 
 
 def look_at_text_rows(parts: Mapping[str, Any]) -> LeakageFacts:

@@ -3,12 +3,13 @@
 import dataclasses
 import json
 import shutil
+import sys
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
-from projects import generate, make_photos
+from projects import generate, make_photos, make_scenes
 from typer.testing import CliRunner
 
 import tlkit
@@ -427,7 +428,9 @@ def load_datasets(config):
 @pytest.mark.parametrize("template", sorted(scaffold.list_templates()))
 def test_a_new_project_is_clean(template, tmp_path):
     project = generate(template, tmp_path)
+    before = sorted(project.rglob("*"))
     assert looked_at(project) == {}
+    assert sorted(project.rglob("*")) == before  # a look leaves nothing behind
     kinds = {finding.name for finding in look(project, inspect=False)}
     assert {"weights", "schedule", "stages", "optimizer", "classes", "devices", "made with"} <= kinds
     assert "parts" not in kinds
@@ -573,6 +576,37 @@ def test_texts_in_two_parts_and_a_class_that_was_renamed(tmp_path):
     )
     assert "number 1 is 'plant' in the data and 'flower' in the newest run" in found["classes"].found
     assert set(found) == {"parts", "classes", "newest run"}
+
+
+DIVIDED_TWICE = """
+
+load_right = load_datasets
+
+
+def load_datasets(config):
+    data = load_right(config)
+    return data._replace(train_epoch=lambda pair: data.train_epoch(pair).map(lambda x, truth: (x / 255, truth)))
+"""
+
+
+def test_scenes_divided_twice_and_in_two_parts(tmp_path):
+    table = make_scenes(tmp_path)
+    shutil.copy(tmp_path / "train0.png", tmp_path / "test0.png")
+    table.write_text(table.read_text().replace("bright", "white"))
+    project = generate("detection-head", tmp_path, data=table)
+    add(project / "flowers" / "data.py", DIVIDED_TWICE)
+    add_run(project, ["bright", "dark"])
+    found = looked_at(project)
+    assert set(found) == {"pixels", "parts", "classes", "newest run"}
+    assert found["pixels"].found.startswith("training pixels run from 0 to 0.00")
+    assert "../train0.png (train) = ../test0.png (test)" in found["parts"].found
+    assert "number 0 is 'dark' in the data and 'bright' in the newest run" in found["classes"].found
+
+
+def test_a_keras_that_cannot_be_imported(tmp_path, monkeypatch):
+    project = generate("text-classifier", tmp_path)
+    monkeypatch.setitem(sys.modules, "keras", None)
+    assert refusal(project).startswith("Keras cannot be imported: ModuleNotFoundError: import of keras halted")
 
 
 def test_data_that_cannot_be_loaded_are_a_finding(tmp_path):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import re
 import traceback
 import warnings
@@ -64,7 +62,7 @@ class Attempts:
             lost: What cannot be looked at where it fails.
             is_look: Whether training does not do the same: the project may then be right, only other than expected.
         """
-        with warnings.catch_warnings(record=True) as caught, contextlib.redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             try:
                 return function()

@@ -91,11 +91,13 @@ def project_modules(place: Place) -> Iterator[Callable[[str], ModuleType]]:
         return name == place.name or name.startswith(f"{place.name}.")
 
     others = {name: sys.modules.pop(name) for name in [*sys.modules] if ours(name)}  # of an installed namesake
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a look leaves nothing behind
     sys.path.insert(0, str(place.folder))
     importlib.invalidate_caches()
     try:
         yield lambda module: importlib.import_module(f"{place.name}.{module}")
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(place.folder))
         for name in [*sys.modules]:
             if ours(name):

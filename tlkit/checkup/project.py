@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tlkit.checkup.attempts import Attempts, Failure, judge_attempts
+from tlkit.checkup.attempts import Attempts, Failure, judge_attempts, one_line
 from tlkit.checkup.classes import ClassFacts, judge_classes, look_at_classes, newest_run
 from tlkit.checkup.kept_features import KeptFacts, judge_kept_features, look_at_kept_features
 from tlkit.checkup.leakage import LeakageFacts, judge_leakage, look_at_pictures, look_at_text_rows
@@ -22,6 +23,7 @@ from tlkit.checkup.training import TrainingFacts, judge_training, look_at_traini
 from tlkit.checkup.versions import VersionFacts, judge_versions, look_at_versions
 from tlkit.data.stable_cut import PARTS
 from tlkit.environment import Finding
+from tlkit.errors import UserError
 
 _SEVERAL_MACHINES = ("multi-worker", "tpu")  # strategies that would wait for others, or take what others use
 
@@ -52,10 +54,11 @@ def look_at_project(folder: Path, *, inspect: bool = True) -> ProjectFacts:
         inspect: Whether every picture is decoded, to find those that are in several parts.
 
     Raises:
-        UserError: When it is no project, or its config.py does not import or is refused.
+        UserError: When it is no project, its config.py does not import or is refused, or Keras cannot be imported.
     """
     place = find_project(folder)
-    with project_modules(place) as load:
+    # Standard output is the report's, which another program may read.
+    with contextlib.redirect_stdout(sys.stderr), project_modules(place) as load:
         config = load_settings(place, load)
         with _own_policy():
             return _Look(place, config, inspect).run(load)
@@ -64,8 +67,13 @@ def look_at_project(folder: Path, *, inspect: bool = True) -> ProjectFacts:
 @contextlib.contextmanager
 def _own_policy() -> Iterator[None]:
     """Precision is a setting of the process, which a project changes."""
-    import keras
-
+    try:
+        import keras
+    except Exception as error:  # whatever a broken installation raises
+        raise UserError(
+            f"Keras cannot be imported: {one_line(error)}. Expected TensorFlow and Keras as tlkit needs them. Run "
+            f"'tlkit doctor', which says what is wrong and what to type."
+        ) from error
     policy = keras.config.dtype_policy()
     try:
         yield

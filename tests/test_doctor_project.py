@@ -21,10 +21,11 @@ from tlkit.checkup.kept_features import KeptFacts, judge_kept_features, look_at_
 from tlkit.checkup.leakage import LeakageFacts, judge_leakage, look_at_pictures
 from tlkit.checkup.pixels import PixelFacts, judge_pixels
 from tlkit.checkup.replicas import ReplicaFacts, judge_replicas, share_out
+from tlkit.checkup.run_data import RunDataFacts, judge_run_data
 from tlkit.checkup.texts import TextFacts, judge_texts
 from tlkit.checkup.training import TrainingFacts, judge_training
 from tlkit.checkup.versions import VersionFacts, judge_versions, look_at_versions
-from tlkit.data import split_image_folder
+from tlkit.data import fingerprint_images, split_image_folder
 from tlkit.features import FeatureStore, StoredFeatures
 
 
@@ -254,11 +255,26 @@ def test_features_of_other_files_are_found(tmp_path):
     verdicts = [(finding.verdict, finding.found.partition(" from ")[2]) for finding in judge_kept_features(facts)]
     assert verdicts == [
         ("ok", ""),
-        ("warning", "files that have changed since"),
+        ("warning", "other files than those of now, or from other parts of them"),
         ("warning", f"another version of tlkit than {tlkit.__version__}"),
         ("ok", "other backbones than 'tlkit:mini-image'"),
     ]
     assert [finding.found for finding in judge_kept_features(KeptFacts("x"))] == ["none"]
+
+
+@pytest.mark.parametrize(
+    ("then", "words"),
+    [
+        ({}, None),
+        ({"train": "7 images (aa)", "test": "3 images (bb)"}, None),
+        ({"train": "7 images (cc)", "test": "3 images (bb)"}, "train was 7 images (cc) and is 7 images (aa)"),
+        ({"train": "7 images (aa)", "test": "2 images (dd)"}, "test was 2 images (dd) and is 3 images (bb)"),
+    ],
+)
+def test_data_that_changed_since_the_newest_run_are_found(then, words):
+    now = {"train": "7 images (aa)", "test": "3 images (bb)"}
+    found = not_ok(judge_run_data(RunDataFacts("runs/1", then, now), "flowers"))
+    assert [finding.found for finding in found.values()] == ([f"runs/1: {words}"] if words else [])
 
 
 def versions(**facts):
@@ -440,7 +456,8 @@ def test_a_new_project_is_clean(template, tmp_path):
 def test_images_broken_in_data(tmp_path):
     project, photos = image_project(tmp_path)
     add(project / "flowers" / "data.py", SCALED)
-    add_run(project, ["blue sky", "red brick"], export=True)
+    record = {"versions": {"tlkit": tlkit.__version__}, "data": fingerprint_images(split_image_folder(photos, seed=0))}
+    (add_run(project, ["blue sky", "red brick"], export=True) / "run.json").write_text(json.dumps(record))
     for part in ("train", "test"):
         (photos / part / "blue sky").rename(photos / part / "yellow sky")
     trained_on = next(file.path for file in split_image_folder(photos, seed=0).train if "red" in file.path.parent.name)
@@ -451,7 +468,9 @@ def test_images_broken_in_data(tmp_path):
 
     found = looked_at(project)
 
-    assert set(found) == {"pixels", "classes", "exported classes", "parts", "made with", "newest run"}
+    assert set(found) == {"pixels", "classes", "exported classes", "parts", "made with", "newest run"} | {
+        "data of the newest run"
+    }
     assert found["pixels"].found == (
         "training, training in order, validation and test pixels run from -1 to 0.875, and 'tlkit:mini-image' takes "
         "[0, 1]"
@@ -523,7 +542,7 @@ def test_kept_features_of_photos_that_changed(tmp_path):
     store = FeatureStore(cache_folder() / "old", num_rows=1, row_shape=(2,), precision="float32", made_of=made_of)
     store.write(0, np.zeros((1, 2)))
     try:
-        assert looked_at(project, inspect=False)["kept features"].found.endswith("from files that have changed since")
+        assert looked_at(project, inspect=False)["kept features"].verdict == "warning"
     finally:
         shutil.rmtree(cache_folder() / "old")
 

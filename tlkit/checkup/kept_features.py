@@ -67,7 +67,7 @@ def judge_kept_features(facts: KeptFacts) -> list[Finding]:
     current = [size for why, size in facts.stores if not why]
     findings = []
     sentences = {
-        "data": ("files that have changed since", "warning"),
+        "data": ("other files than those of now, or from other parts of them", "warning"),
         "version": (f"another version of tlkit than {tlkit.__version__}", "warning"),
         "backbone": (f"other backbones than '{facts.handle}'", "ok"),
     }
@@ -79,7 +79,7 @@ def judge_kept_features(facts: KeptFacts) -> list[Finding]:
         if verdict == "ok":
             findings.append(Finding("kept features", found, meaning="They are read again with these backbones only."))
             continue
-        meaning = "They are never read again: a run that was trained on them knew other data than there are now."
+        meaning = "They are not read again, and a run that was trained on them knew other data than there are now."
         if why == "version":
             meaning = "They are never read again, and only take room on the disk."
         findings.append(

@@ -18,6 +18,7 @@ from tlkit.checkup.leakage import LeakageFacts, judge_leakage, look_at_pictures,
 from tlkit.checkup.pixels import PixelFacts, judge_pixels, look_at_pixels
 from tlkit.checkup.place import Place, find_project, load_settings, project_modules
 from tlkit.checkup.replicas import ReplicaFacts, judge_replicas, look_at_replicas
+from tlkit.checkup.run_data import RunDataFacts, judge_run_data, look_at_run_data
 from tlkit.checkup.texts import TextFacts, judge_texts, look_at_texts
 from tlkit.checkup.training import TrainingFacts, judge_training, look_at_training
 from tlkit.checkup.versions import VersionFacts, judge_versions, look_at_versions
@@ -25,6 +26,9 @@ from tlkit.data.stable_cut import PARTS
 from tlkit.environment import Finding
 from tlkit.errors import UserError
 
+# What cannot be looked at where these fail.
+_WITHOUT_MODEL = ("what trains", "what comes to the backbone")
+_WITHOUT_DATA = ("class order", "parts of the data", *_WITHOUT_MODEL, "the devices", "kept features")
 _SEVERAL_MACHINES = ("multi-worker", "tpu")  # strategies that would wait for others, or take what others use
 
 
@@ -40,6 +44,7 @@ class ProjectFacts:
     texts: TextFacts | None = None
     classes: ClassFacts | None = None
     leakage: tuple[LeakageFacts, ...] = ()
+    run_data: RunDataFacts | None = None
     replicas: ReplicaFacts | None = None
     kept_features: KeptFacts | None = None
     failures: tuple[Failure, ...] = ()
@@ -121,6 +126,7 @@ class _Look:
         self._keep("classes", "class names", lambda: look_at_classes(self.place.folder, data.class_names))
         if self.inspect:
             self._keep("leakage", "parts of the data", lambda: (self._leakage(data, PARTS),))
+        self._keep("run_data", "data of the newest run", lambda: self._run_data(data))
         self._keep("kept_features", "kept features", lambda: self._kept_features(data))
 
     def _leakage(self, data: Any, parts: tuple[str, ...], is_target: bool = False) -> LeakageFacts:
@@ -133,16 +139,14 @@ class _Look:
             found = look_at_pictures(paths, self.place.folder)
         return dataclasses.replace(found, is_target=is_target)
 
-    def _kept_features(self, data: Any) -> KeptFacts | None:
-        from tlkit.data import fingerprint_images, fingerprint_texts
+    def _run_data(self, data: Any) -> RunDataFacts:
+        folder = self.place.folder
+        return look_at_run_data(folder, newest_run(folder), _fingerprint(data))
 
+    def _kept_features(self, data: Any) -> KeptFacts | None:
         if not getattr(self.config, "keep_features", False):  # a detector's new augmented images are not kept
             return None
-        if _kind(data) == "texts":
-            known = fingerprint_texts(data.rows, times=True)
-        else:
-            known = fingerprint_images(data.files, times=True)
-        return look_at_kept_features(known, self.config.backbone)
+        return look_at_kept_features(_fingerprint(data, times=True), self.config.backbone)
 
     def _look_at_model(self, load: Callable[[str], ModuleType], data: Any) -> None:
         module = self.attempts.run("model.py", lambda: load("model"), lost=_WITHOUT_MODEL)
@@ -158,33 +162,46 @@ class _Look:
             self._keep("pixels", "the first batches", lambda: look_at_pixels(self.config, data, model))
 
     def _look_at_devices(self, module: ModuleType, data: Any) -> None:
-        pairs = None
-        if getattr(self.config, "adapts", False):
-            pairs = self.attempts.run("both_domains", lambda: self._pairs(module, data), lost=("the devices",))
+        pairs, lost = None, ("the devices",)
+        if getattr(self.config, "adapts", False):  # as the project's own train.py makes these batches
+            target = self.attempts.run("load_target", lambda: module.load_target(self.config, data), lost=lost)
+            if target is None:
+                return
+            if self.inspect:
+                self._look_at_target(target)
+            pairs = self.attempts.run(
+                "both_domains",
+                lambda: module.both_domains(
+                    self.config, data, target, module.training_class_weights(self.config, data)
+                ),
+                lost=lost,
+            )
             if pairs is None:
                 return
         what = "both_domains" if pairs else "devices"
         self._keep("replicas", what, lambda: look_at_replicas(self.config, self.not_tried, pairs))
 
-    def _pairs(self, module: ModuleType, data: Any) -> Any:
-        """`[seed, epoch]` -> batches of both domains, as the project's own train.py makes them."""
-        target = module.load_target(self.config, data)
-        if self.inspect:
-            found = self.attempts.run(
-                "parts of the target", lambda: self._leakage(target, ("train", "test"), True), is_look=True
-            )
-            self.facts["leakage"] = (*self.facts.get("leakage", ()), *([found] if found else []))
-        return module.both_domains(self.config, data, target, module.training_class_weights(self.config, data))
-
-
-_WITHOUT_MODEL = ("what trains", "what comes to the backbone")
-_WITHOUT_DATA = ("class order", "parts of the data", *_WITHOUT_MODEL, "the devices", "kept features")
+    def _look_at_target(self, target: Any) -> None:
+        parts = ("train", "test")
+        found = self.attempts.run(
+            "parts of the target", lambda: self._leakage(target, parts, is_target=True), is_look=True
+        )
+        if found is not None:
+            self.facts["leakage"] = (*self.facts.get("leakage", ()), found)
 
 
 def _kind(data: Any) -> str:
     if hasattr(data, "files"):
         return "images"
     return "boxes" if hasattr(data, "max_boxes") else "texts"
+
+
+def _fingerprint(data: Any, **options: bool) -> dict[str, str]:
+    from tlkit.data import fingerprint_boxes, fingerprint_images, fingerprint_texts
+
+    if _kind(data) == "images":
+        return fingerprint_images(data.files, **options)
+    return fingerprint_texts(data.rows, **options) if _kind(data) == "texts" else fingerprint_boxes(data.rows)
 
 
 def judge_project(facts: ProjectFacts) -> dict[str, list[Finding]]:
@@ -203,6 +220,7 @@ def judge_project(facts: ProjectFacts) -> dict[str, list[Finding]]:
         "Data": [
             *(judge_classes(facts.classes, name) if facts.classes else []),
             *(finding for one in facts.leakage for finding in judge_leakage(one, name)),
+            *(judge_run_data(facts.run_data, name) if facts.run_data else []),
         ],
         "Devices and caches": [
             *(judge_replicas(facts.replicas, name) if facts.replicas else []),

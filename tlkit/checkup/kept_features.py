@@ -83,7 +83,13 @@ def judge_kept_features(facts: KeptFacts) -> list[Finding]:
         if why == "version":
             meaning = "They are never read again, and only take room on the disk."
         findings.append(
-            Finding("kept features", found, "warning", meaning, ("tlkit cache --prune --older-than 7  # days unused",))
+            Finding(
+                "kept features",
+                found,
+                "warning",
+                meaning,
+                ("tlkit cache --prune --older-than 7  # all that was not used for a week",),
+            )
         )
     if current or not findings:
         found = (

@@ -123,7 +123,7 @@ def judge_leakage(facts: LeakageFacts, name: str) -> list[Finding]:
         f"part, such as {facts.groups[0]}"
     )
     share = facts.num_leaked / max(judged, 1)
-    meaning = f"{share:.1%} of what it is judged on it may have learned by heart: the result is too good to be true."
+    meaning = f"It may know {share:.1%} of what it is judged on by heart: by so much at most the result is too good."
     command = (
         f"edit the data: take one of each pair out ({'; '.join(facts.groups)}{' …' * (facts.num_groups > _SHOWN)})"
     )

@@ -25,7 +25,7 @@ def doctor(
     project: Annotated[
         Path | None,
         typer.Argument(
-            metavar="[PROJECT]",
+            metavar="PROJECT",
             help="A folder that `tlkit new` made: look at that project instead. Its own modules are run for it.",
             show_default=False,
         ),

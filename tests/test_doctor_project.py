@@ -143,6 +143,11 @@ def test_images_of_another_size_than_the_network_knows_are_said(size, has_boxes,
     assert ("image size" in not_ok(judge_pixels(facts, "flowers"))) == is_said
 
 
+def test_a_range_that_is_only_assumed_is_said():
+    facts = PixelFacts("model/", {"training": (0.0, 1.0)}, 128, 128, is_range_known=False)
+    assert set(not_ok(judge_pixels(facts, "flowers"))) == {"pixels of the model"}
+
+
 def texts(**facts):
     return not_ok(judge_texts(TextFacts("kerashub:bert", 1000, **facts), "flowers"))
 
@@ -620,6 +625,24 @@ def test_scenes_divided_twice_and_in_two_parts(tmp_path):
     assert found["pixels"].found.startswith("training pixels run from 0 to 0.00")
     assert "../train0.png (train) = ../test0.png (test)" in found["parts"].found
     assert "number 0 is 'dark' in the data and 'bright' in the newest run" in found["classes"].found
+
+
+def test_what_needs_other_machines_is_tried_on_one_device(tmp_path):
+    project = generate("text-classifier", tmp_path)
+    edit(project / "flowers" / "config.py", '] = "auto"', '] = "multi-worker"')
+    found = look(project, inspect=False)
+    assert by_name(found)["strategy"].found.startswith("the strategy 'multi-worker' was not tried")
+    assert not_ok(found) == {}
+
+
+def test_what_training_would_warn_of_is_a_finding_once(tmp_path):
+    project = generate("text-classifier", tmp_path)
+    add(
+        project / "flowers" / "data.py",
+        "\n\nimport warnings\n\nwarnings.warn('received pixels')\nwarnings.warn('Mind the gap.')\n"
+        "warnings.warn('Mind the gap.')\nwarnings.warn('for developers', DeprecationWarning)\n",
+    )
+    assert [finding.found for finding in not_ok(look(project, inspect=False)).values()] == ["Mind the gap."]
 
 
 def test_a_keras_that_cannot_be_imported(tmp_path, monkeypatch):

@@ -16,8 +16,6 @@ from tlkit.errors import UserError, printable
 _LONGEST = 300  # characters of an error that are shown
 # TensorFlow carries a sentence of ours out of `tf.data` as text, with frames of Python behind it.
 _CARRIED = re.compile(r"UserError: (?P<sentence>[^\n]+)")
-# Warnings that a check of its own says better.
-_SAID_ELSEWHERE = ("received pixels", "the same text in several", "files of the target are in the source")
 
 
 @dataclass(frozen=True)
@@ -47,9 +45,11 @@ class Attempts:
 
     Args:
         folder: Of the project.
+        said_elsewhere: Words of warnings that a check of its own says better.
     """
 
     folder: Path
+    said_elsewhere: tuple[str, ...] = ()
     failures: list[Failure] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -73,7 +73,7 @@ class Attempts:
                 for warning in caught:
                     sentence = str(warning.message)
                     is_for_users = issubclass(warning.category, UserWarning) and sentence not in self.warnings
-                    if is_for_users and not any(words in sentence for words in _SAID_ELSEWHERE):
+                    if is_for_users and not any(words in sentence for words in self.said_elsewhere):
                         self.warnings.append(sentence)
 
 
@@ -124,7 +124,8 @@ def judge_attempts(failures: tuple[Failure, ...], warned: tuple[str, ...], name:
 def _judge_failure(failure: Failure, name: str) -> Finding:
     if not failure.stops_training:
         meaning = "This could not be looked at: the project is built otherwise than `tlkit new` builds it."
-        return Finding(failure.what, failure.error, "warning", meaning)
+        command = f"python -m {name}.train  # whether that works all the same"
+        return Finding(failure.what, failure.error, "warning", meaning, (command,))
     meaning = "Training will stop there."
     if failure.lost:
         meaning = f"Training will stop there; not looked at, because of it: {', '.join(failure.lost)}."

@@ -27,6 +27,7 @@ class PixelFacts:
         native_size: Side in pixels that the backbone was made for; None where that is not known.
         has_boxes: Whether boxes are looked for: a larger image then shows small things.
         opens_at_once: Whether the backbone learns from the first epoch on, and so this size, too.
+        is_range_known: Whether it is known what the model inside the backbone takes, and not assumed.
     """
 
     handle: str
@@ -35,6 +36,7 @@ class PixelFacts:
     native_size: int | None = None
     has_boxes: bool = False
     opens_at_once: bool = False
+    is_range_known: bool = True
 
 
 def look_at_pixels(config: Any, data: Any, model: Any) -> PixelFacts:
@@ -67,6 +69,7 @@ def look_at_pixels(config: Any, data: Any, model: Any) -> PixelFacts:
         native_size=native,
         has_boxes=hasattr(data, "max_boxes"),
         opens_at_once=config.schedule.get(0, 0) > 0,
+        is_range_known=backbone.input_range is not None,
     )
 
 
@@ -76,7 +79,7 @@ def _range(pixels: Any) -> tuple[float, float]:
 
 def judge_pixels(facts: PixelFacts, name: str) -> list[Finding]:
     """Judge them; `name` is that of the package."""
-    return [*_ranges(facts, name), *_size(facts, name)]
+    return [*_ranges(facts, name), *_assumed(facts, name), *_size(facts, name)]
 
 
 def _ranges(facts: PixelFacts, name: str) -> list[Finding]:
@@ -98,6 +101,15 @@ def _ranges(facts: PixelFacts, name: str) -> list[Finding]:
     if findings or not right:
         return findings
     return [Finding("pixels", f"{_listed(right)} pixels run {_span(right.values())}, as '{facts.handle}' takes them")]
+
+
+def _assumed(facts: PixelFacts, name: str) -> list[Finding]:
+    if facts.is_range_known:
+        return []
+    found = f"what the model inside '{facts.handle}' takes is not known; [0, 1] is assumed, as TF-Hub's models take it"
+    meaning = "Made for pixels from 0 to 255, it would see all but black pictures, and no error would say so."
+    command = f"edit {name}/model.py: `load_backbone(..., input_range=(0, 255))`, or (0, 1) where its page says so"
+    return [Finding("pixels of the model", found, "warning", meaning, (command,))]
 
 
 def _what_is_wrong(low: float, high: float) -> tuple[str, str] | None:

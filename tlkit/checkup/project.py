@@ -95,7 +95,8 @@ class _Look:
         strategy = getattr(config, "strategy", "auto")
         self.not_tried = strategy if strategy in _SEVERAL_MACHINES else ""
         self.config = dataclasses.replace(config, strategy="one-device") if self.not_tried else config
-        self.attempts = Attempts(place.folder)
+        said = ("received pixels", *(("the same text in several",) if inspect else ()))
+        self.attempts = Attempts(place.folder, said)
         self.facts: dict[str, Any] = {}
 
     def run(self, load: Callable[[str], ModuleType]) -> ProjectFacts:

@@ -120,6 +120,11 @@ def test_pixels_of_another_range_are_found(low, high, edit):
         assert found["pixels"].commands[0].startswith(f"edit flowers/data.py: {edit}")
 
 
+def test_bright_pictures_that_were_normalised_are_found_where_nothing_is_augmented():
+    facts = PixelFacts("tlkit:mini-image", {"training": (-0.3, 1.0), "validation": (-0.3, 1.0)}, 128, 128)
+    assert not_ok(judge_pixels(facts, "f"))["pixels"].found.startswith("validation pixels run from -0.3 to 1")
+
+
 def test_parts_that_are_wrong_in_the_same_way_are_one_finding():
     facts = PixelFacts("tlkit:mini-image", {"training": (-1.0, 1.0), "test": (-0.9, 1.0)}, 128, 128)
     assert not_ok(judge_pixels(facts, "f"))["pixels"].found == (
@@ -141,6 +146,11 @@ def test_parts_that_are_wrong_in_the_same_way_are_one_finding():
 def test_images_of_another_size_than_the_network_knows_are_said(size, has_boxes, opens_at_once, is_said):
     facts = PixelFacts("tlkit:mini-image", {"training": (0.0, 1.0)}, size, 128, has_boxes, opens_at_once)
     assert ("image size" in not_ok(judge_pixels(facts, "flowers"))) == is_said
+
+
+def test_a_size_that_is_not_known_is_no_matter():
+    facts = PixelFacts("model/", {"training": (0.0, 1.0)}, 64)
+    assert not_ok(judge_pixels(facts, "flowers")) == {}
 
 
 def test_a_range_that_is_only_assumed_is_said():

@@ -117,7 +117,7 @@ def judge_attempts(failures: tuple[Failure, ...], warned: tuple[str, ...], name:
     findings = [_judge_failure(failure, name) for failure in failures]
     for sentence in warned:
         meaning = "Training says so, too; it goes on, and what comes of it may be worth less."
-        findings.append(Finding("warned of", sentence, "warning", meaning, (f"python -m {name}.train",)))
+        findings.append(Finding("warned of", sentence, "warning", meaning, (_edit_what_is_named(name),)))
     return findings
 
 
@@ -132,8 +132,12 @@ def _judge_failure(failure: Failure, name: str) -> Finding:
     if failure.error.startswith(("ImportError", "ModuleNotFoundError")):
         command = "tlkit doctor"
     elif failure.is_refusal or not failure.where:
-        command = f"edit {name}/config.py, or the data that it names"
+        command = _edit_what_is_named(name)
     else:
         command = f"edit {failure.where}"
     at = f" ({failure.where})" if failure.where and not failure.is_refusal else ""
     return Finding(failure.what, f"{failure.error}{at}", "problem", meaning, (command,))
+
+
+def _edit_what_is_named(name: str) -> str:
+    return f"edit {name}/config.py, or the data that it names"

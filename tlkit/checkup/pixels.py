@@ -10,7 +10,10 @@ from typing import Any
 from tlkit.environment import Finding
 
 # As in `tlkit.backbones.input_check`: augmentation may overshoot [0, 1] a little; pixels in [-1, 1] are farther off.
-_SLACK = 0.5
+_SLACK = {"training": 0.5}
+_OTHER_SLACK = (
+    0.1  # of parts without augmentation: resizing may overshoot, and bright pictures in [-1, 1] begin at -0.3
+)
 _BRIGHT = 10.0  # no scaling to about unit size comes here; pixels in [0, 255] all but do
 _BLACK = 5 / 255  # a whole batch that is no brighter than this is no photo: most often it was divided by 255 twice
 _OTHER_SIZE = 1.5  # from this factor on, things are as large as the network seldom saw them
@@ -61,15 +64,15 @@ def look_at_pixels(config: Any, data: Any, model: Any) -> PixelFacts:
             images = next(iter(batches.take(1)))[0]
             ranges[part] = _range(keras.ops.convert_to_numpy(entry(images, training=False)))
     known = find(config.backbone)
-    native = known.size if known and known.size else backbone.native_shape[0]
     return PixelFacts(
         handle=config.backbone,
         ranges=ranges,
         image_size=config.image_size,
-        native_size=native,
+        native_size=known.size if known else None,  # the layer itself tells what it was loaded for
         has_boxes=hasattr(data, "max_boxes"),
         opens_at_once=config.schedule.get(0, 0) > 0,
-        is_range_known=backbone.input_range is not None,
+        # Those of Keras bring their own preprocessing along.
+        is_range_known=backbone.input_range is not None or config.backbone.startswith(("keras:", "kerashub:")),
     )
 
 
@@ -85,7 +88,7 @@ def judge_pixels(facts: PixelFacts, name: str) -> list[Finding]:
 def _ranges(facts: PixelFacts, name: str) -> list[Finding]:
     wrong: dict[tuple[str, str], dict[str, tuple[float, float]]] = {}
     for part, (low, high) in facts.ranges.items():
-        if said := _what_is_wrong(low, high):
+        if said := _what_is_wrong(part, low, high):
             wrong.setdefault(said, {})[part] = low, high
     findings = [
         Finding(
@@ -97,7 +100,7 @@ def _ranges(facts: PixelFacts, name: str) -> list[Finding]:
         )
         for (meaning, edit), its in wrong.items()
     ]
-    right = {part: span for part, span in facts.ranges.items() if not _what_is_wrong(*span)}
+    right = {part: span for part, span in facts.ranges.items() if not _what_is_wrong(part, *span)}
     if findings or not right:
         return findings
     return [Finding("pixels", f"{_listed(right)} pixels run {_span(right.values())}, as '{facts.handle}' takes them")]
@@ -112,16 +115,17 @@ def _assumed(facts: PixelFacts, name: str) -> list[Finding]:
     return [Finding("pixels of the model", found, "warning", meaning, (command,))]
 
 
-def _what_is_wrong(low: float, high: float) -> tuple[str, str] | None:
+def _what_is_wrong(part: str, low: float, high: float) -> tuple[str, str] | None:
     """What follows, and what to change; None where the range is right."""
     blind = "It sees what it never saw in pretraining, so that most of what it knows is lost, and no error says so."
     if math.isnan(low + high):
         return "One such number turns the loss into NaN, and with it every weight.", "take out what makes NaN"
-    if low < -_SLACK:
+    slack = _SLACK.get(part, _OTHER_SLACK)
+    if low < -slack:
         return blind, "leave out the normalisation (such as `/ 127.5 - 1`), the backbone does its own"
     if high > _BRIGHT:
         return blind, "divide by 255: `images / 255`"
-    if high > 1 + _SLACK:
+    if high > 1 + slack:
         return blind, "bring the pixels to [0, 1], the backbone does the rest"
     if high <= _BLACK:
         return "For the backbone every picture is black; most often it was divided by 255 twice.", "divide only once"
@@ -140,7 +144,7 @@ def _span(spans: Iterable[tuple[float, float]]) -> str:
 
 def _size(facts: PixelFacts, name: str) -> list[Finding]:
     if not facts.native_size:
-        return []
+        return [Finding("image size", f"{facts.image_size} pixels; what '{facts.handle}' was made for is not known")]
     found = f"{facts.image_size} pixels, and '{facts.handle}' was made for {facts.native_size}"
     factor = facts.image_size / facts.native_size
     small, large = factor < 1 / _OTHER_SIZE, factor > _OTHER_SIZE and not facts.has_boxes

@@ -9,9 +9,9 @@ READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo demo-text demo-detect demo-adapt test test-slow test-all test-gpu check clean
+.PHONY: help setup demo demo-text demo-detect demo-adapt test test-slow test-all test-gpu check release-check clean
 help: ## Show what there is to make
-	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(READY) ## Make .venv with tlkit and everything to work on it
 
@@ -66,6 +66,9 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+release-check: $(READY) ## Build the wheel, and try it in an empty environment (downloads its dependencies)
+	$(BIN)/python tools/release_check.py
 
 clean: ## Remove what the other targets made, .venv included
 	rm -rf build dist $(VENV)

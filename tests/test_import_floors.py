@@ -18,6 +18,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 FLOORS = {
     "cli": 5,
     "scaffold": 4,
+    "checkup": 4,  # looks at a project with what every lower floor knows
     "tuning": 4,
     "ranking": 3,
     "runs": 0,

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 
 import tlkit.runs
-from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
+from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing, RunRecord
 from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
 from tlkit.distribution import choose_strategy, describe_strategy, train_together
@@ -52,11 +52,13 @@ def train(
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
 
-    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=fingerprint_boxes(data.rows), pause_after=pause_after)
+    boxes = fingerprint_boxes(data.rows)
+    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=boxes, pause_after=pause_after)
     callbacks = [
         *callbacks,
         ProgressiveUnfreezing(schedule=config.schedule),
         LearningRateLogger(groups=False),
+        RunRecord(run, data=boxes),
         # What it finds in the validation images, for those below to choose by.
         CocoMetrics(data.validation, data.class_names, predict_model=functools.partial(predicting_model, config)),
         keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),

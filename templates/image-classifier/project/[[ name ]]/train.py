@@ -20,6 +20,7 @@ from tlkit.callbacks import (
     ExactResume,
     LearningRateLogger,
     ProgressiveUnfreezing,
+    RunRecord,
 )
 from tlkit.data import epochs, fingerprint_images
 from tlkit.distribution import check_one_process, choose_strategy, describe_strategy, train_together
@@ -97,6 +98,7 @@ def train(
             warmup_steps=round(config.warmup_epochs * len(data.train)),
         ),
         LearningRateLogger(groups=False),
+        RunRecord(run, data=photos),
         keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(

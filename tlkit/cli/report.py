@@ -19,7 +19,7 @@ def report(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Write there instead of RUN/report.html, or side_by_side.html beside the runs.",
+            help="Write there instead of to RUN/report.html, or of several to side_by_side.html here.",
             show_default=False,
         ),
     ] = None,
@@ -31,9 +31,7 @@ def report(
     if len(folders) == 1:
         file = write_report(folders[0], to=to)
     else:
-        parents = {folder.resolve().parent for folder in folders}
-        place = folders[0].parent if len(parents) == 1 else Path()
-        file = write_side_by_side(folders, to or place / "side_by_side.html")
+        file = write_side_by_side(folders, to or "side_by_side.html")
     print(f"Report, to open in a browser: {file}")
 
 

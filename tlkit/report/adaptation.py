@@ -51,9 +51,7 @@ def find_adaptation(run: Run) -> Adaptation | None:
         source,
         picture,
         embed(run.folder / "domains.png"),
-        ""
-        if verdict
-        else f"python -m {package_of(run)}.compare" + ("" if method == "none" else f" --methods {method}"),
+        "" if verdict else compare,
     )
 
 
@@ -81,7 +79,7 @@ def _read(folder: Path, run: Run, method: str) -> tuple[list[str], str, Picture 
     name = method if method != "none" else next(iter(verdicts))
     configs = [read_object(file) for file in sorted(folder.glob(f"{name}-*/config.json"))]
     other = _different(configs[0], run.config) if configs and configs[0] else []
-    source = f"By the comparison in {printable(folder.name)}/, over several seeds"
+    source = f"By the comparison in {printable(folder.name)}/"
     if other:
         more = f" and {len(other) - _MOST} more" if len(other) > _MOST else ""
         source += f", which trained with other settings: {', '.join(other[:_MOST])}{more}"

@@ -53,7 +53,7 @@ def draw_curves(run: Run, width: float) -> Picture | None:
     try:
         panels = len(plot_learning_curves(run.history, **monitor).axes)
         columns = min(panels, max(int(width / _NARROWEST), 1))
-        columns = 2 if panels == 4 and columns == 3 else columns  # no row with a single one
+        columns = min(columns, 2) if panels > 3 else columns  # many have long names
         figure = plot_learning_curves(run.history, run.openings, columns=columns, **monitor)
     except UserError:  # a history without a curve
         return None

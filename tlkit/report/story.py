@@ -61,9 +61,9 @@ def facts(run: Run) -> list[tuple[str, str]]:
     if run.openings or "head_epochs" in config:
         found.append(("Schedule", _schedule(run)))
     if is_number(config.get("learning_rate")):
-        rate = f"{config['learning_rate']:g} for the head"
-        decay = config.get("layer_decay")
-        rate += f", times {decay:g} for each stage below it" if is_number(decay) and decay != 1 else ""
+        decay, rate = config.get("layer_decay", 1), f"{config['learning_rate']:g}"
+        if is_number(decay):
+            rate += " for all layers" if decay == 1 else f" for the head, times {decay:g} for each stage below it"
         found.append(("Learning rate", rate))
     if run.kept_epoch and run.best_by:
         monitor, mode = run.best_by
@@ -115,7 +115,7 @@ def movements(run: Run) -> Movements | None:
     for epoch, _ in found:
         phases.append(f"epoch {begin}" if begin == epoch + 1 else f"epochs {begin} to {epoch + 1}")
         begin = epoch + 2
-    rows = [(_group(name), [_moved(moved.get(name)) for _, moved in found]) for name in names]
+    rows = [(printable(name), [_moved(moved.get(name)) for _, moved in found]) for name in names]
     return Movements(phases, rows)
 
 
@@ -182,10 +182,6 @@ def _schedule(run: Run) -> str:
     alone = f"the head alone for {first} epoch{'s' if first > 1 else ''}, then " if first else ""
     each = ", ".join(f"{number} from epoch {epoch + 1}" for epoch, number in openings)
     return f"{alone}stages open, from the top: {each}"
-
-
-def _group(name: str) -> str:
-    return "the other layers: the head" if name == _OTHER_LAYERS else printable(name)
 
 
 def _moved(share: float | None) -> Moved | None:

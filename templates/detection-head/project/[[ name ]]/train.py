@@ -20,6 +20,7 @@ from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
 from tlkit.distribution import choose_strategy, describe_strategy, train_together
 from tlkit.errors import UserError, exit_on_user_error
+from tlkit.report import write_report
 from tlkit.settings import parse_flags, save_config
 
 from .config import BEST, RUNS, Config
@@ -122,7 +123,7 @@ def train_and_judge(config: Config, fresh: bool) -> None:
     if report:
         report.save(run)
     print_table([evaluate_run(run)])
-    print(f"Model, numbers and pictures: {run}")
+    print(f"Model, numbers and pictures: {run}\nAll of it on one page: {write_report(run)}")
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
 from tlkit.features import fit_on_features
 from tlkit.finetune import find_learning_rate
+from tlkit.report import write_report
 from tlkit.settings import parse_flags, save_config
 
 from .config import BEST, PROJECT, RUNS, Config
@@ -195,7 +196,7 @@ def train_and_judge(config: Config, fresh: bool) -> None:
     if report:
         report.save(run)
     print_table([evaluate_run(run)])
-    print(f"Model, numbers and pictures: {run}")
+    print(f"Model, numbers and pictures: {run}\nAll of it on one page: {write_report(run)}")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def judged_on(run: Run) -> str:
 
 def class_table(run: Run) -> tuple[list[str], list[list[str]]]:
     """Column names and one row a class, the worst first."""
-    rows = {str(k): v for k, v in (run.judged.get("per_class") or {}).items() if isinstance(v, dict)}
+    found = run.judged.get("per_class")
+    rows = {str(k): v for k, v in found.items() if isinstance(v, dict)} if isinstance(found, dict) else {}
     keys = [key for key in _OF_CLASSES if any(key in row for row in rows.values())]
     by = next((key for key in _WORST_BY if key in keys), None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ from tlkit.report import numbers, story
 from tlkit.report.adaptation import find_adaptation
 from tlkit.report.comparison import compare
 from tlkit.report.marked_texts import read_marked_texts
-from tlkit.report.pictures import Picture, draw_curves, embed
+from tlkit.report.pictures import Picture, draw_curves, draw_wide_curves, embed
 from tlkit.report.run_folder import Run, package_of, read_run
 from tlkit.report.searches import find_search
 from tlkit.report.transfer_gain import counterpart, transfer_gain
@@ -75,7 +76,7 @@ def write_side_by_side(runs: Sequence[str | os.PathLike[str]], to: str | os.Path
     """
     found = [read_run(run) for run in runs]
     kinds = list(_WHAT_GOES_WRONG.items())
-    rows: list[tuple[str, list[Picture | None]]] = [("Learning curves", [draw_curves(run, 4.0) for run in found])]
+    rows: list[tuple[str, list[Picture | None]]] = [("Learning curves", [draw_curves(run) for run in found])]
     rows += [(title, [embed(run.folder / f"{name}.png") for run in found]) for name, (title, _) in kinds]
     rows = [(title, pictures) for title, pictures in rows if any(pictures)]
     page = _render("side_by_side.html.jinja", comparison=compare(found), pictures=rows, runs=found)
@@ -93,7 +94,7 @@ def _page_of_one(run: Run) -> str:
         judged_on=numbers.judged_on(run),
         others=numbers.other_numbers(run),
         gain=transfer_gain(run),
-        curves=(draw_curves(run, 9.6), draw_curves(run, 3.8)) if run.history else (None, None),
+        curves=draw_wide_curves(run),
         columns=table[0],
         classes=table[1],
         confusions=numbers.confusions(run),
@@ -140,6 +141,7 @@ def _write(file: Path, page: str) -> Path:
         unfinished.write_bytes(page.encode("utf-8", errors="replace"))
         os.replace(unfinished, file)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
         raise UserError(f"The report '{printable(file)}' cannot be written: {error.strerror or error}.") from error
     return file

@@ -18,7 +18,7 @@ _QUALITY = 88  # of 100: no artefacts around letters that an eye would see
 _DPI = 144
 _DPI_OF_RUNS = 120  # of the pictures that a project writes
 _CSS_DPI = 96
-_NARROWEST, _WIDEST_PANEL = 3.1, 4.6  # inches of a panel of curves
+_WIDE, _NARROW, _WIDEST_PANEL = 9.6, 3.8, 4.8  # inches of the page and of a panel of curves
 
 
 class Picture(NamedTuple):
@@ -45,24 +45,33 @@ def embed(file: Path) -> Picture | None:
         return None
 
 
-def draw_curves(run: Run, width: float) -> Picture | None:
-    """The learning curves, drawn anew for a page of so many inches; None without a history."""
+def draw_curves(run: Run) -> Picture | None:
+    """The learning curves, drawn anew one below the other, for a phone; None without a history."""
+    return _draw_curves(run, 1, _NARROW)[0]
+
+
+def draw_wide_curves(run: Run) -> tuple[Picture | None, Picture | None]:
+    """The learning curves beside each other, for a wide page, and one below the other."""
+    narrow, panels = _draw_curves(run, 1, _NARROW)
+    columns = panels if panels < 4 else 2  # many have long names
+    return (_draw_curves(run, columns, min(_WIDE / columns, _WIDEST_PANEL))[0] if narrow else None), narrow
+
+
+def _draw_curves(run: Run, columns: int, panel: float) -> tuple[Picture | None, int]:
+    """The picture of so many columns, each so many inches wide, and the number of panels."""
     from tlkit.evaluation import plot_learning_curves
 
     monitor: dict[str, Any] = {} if run.best_by is None else dict(zip(("monitor", "mode"), run.best_by, strict=True))
     try:
-        panels = len(plot_learning_curves(run.history, **monitor).axes)
-        columns = min(panels, max(int(width / _NARROWEST), 1))
-        columns = min(columns, 2) if panels > 3 else columns  # many have long names
         figure = plot_learning_curves(run.history, run.openings, columns=columns, **monitor)
     except UserError:  # a history without a curve
-        return None
-    panel = min(width / columns, _WIDEST_PANEL)
+        return None, 0
+    panels = len(figure.axes)
     figure.set_size_inches(panel * columns, 0.78 * panel * -(-panels // columns))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
     with Image.open(buffer) as image:
-        return _encode(image, buffer.getvalue(), _DPI)
+        return _encode(image, buffer.getvalue(), _DPI), panels
 
 
 def _encode(image: Image.Image, data: bytes, dpi: int) -> Picture:

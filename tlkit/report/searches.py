@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,7 +68,7 @@ def _config_flag(run: Run) -> str:
         words = shlex.split(str(run.record.get("command") or ""))
     except ValueError:
         return ""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in itertools.pairwise([*words, ""]):
         if word == "--config":
             return following
         if word.startswith("--config="):

@@ -64,7 +64,7 @@ def _find_comparison(run: Run, method: str) -> Path | None:
     """The folder of the newest comparison in the project that says something of this method."""
     project = project_of(run)
     places = [run.folder.resolve().parent, *(sorted(project[0].iterdir()) if project else ())]
-    files = {place / _COMPARISON for place in places if (place / _COMPARISON).is_file()}
+    files: set[Path] = {place / _COMPARISON for place in places if (place / _COMPARISON).is_file()}
     for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True):
         verdicts = (read_object(file) or {}).get("verdicts")
         if isinstance(verdicts, dict) and (method in verdicts or (method == "none" and verdicts)):

@@ -6,10 +6,11 @@ import csv
 import dataclasses
 import json
 import math
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from tlkit.errors import UserError, printable
 from tlkit.runs import RECORD, epochs_so_far
@@ -100,7 +101,7 @@ class Run:
         return "text classifier" if "text_column" in self.config else "image classifier"
 
 
-def read_run(folder: str | Path) -> Run:
+def read_run(folder: str | os.PathLike[str]) -> Run:
     """Read what there is of a run.
 
     Args:
@@ -145,13 +146,13 @@ def package_of(run: Run) -> str:
     return match[1] if match else "PACKAGE"
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a value from JSON is a number that can be shown."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _metrics(file: Path) -> dict[str, dict[str, Any]]:
-    found = _read_json(file, dict, "judge the run again with the project's `evaluate`")
+    found: dict[str, dict[str, Any]] = _read_json(file, dict, "judge the run again with the project's `evaluate`")
     for part, numbers in found.items():
         if not isinstance(numbers, dict):
             raise _damaged(file, f"'{printable(part)}' is no table of numbers", "judge the run again with `evaluate`")
@@ -160,7 +161,7 @@ def _metrics(file: Path) -> dict[str, dict[str, Any]]:
 
 def _record(file: Path) -> dict[str, Any]:
     mend = "delete it: only what it told is missing in the report then"
-    found = _read_json(file, dict, mend)
+    found: dict[str, Any] = _read_json(file, dict, mend)
     try:
         for epoch, numbers in found.get("movements") or []:
             if not isinstance(epoch, int) or not all(map(is_number, numbers.values())):

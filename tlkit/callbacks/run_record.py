@@ -43,7 +43,7 @@ class RunRecord(keras.callbacks.Callback):
     Example:
         >>> record = tlkit.callbacks.RunRecord(".", data={"train": "400 images (5f2c09a1b7e4)"})
         >>> history = model.fit(train, epochs=2, shuffle=False, verbose=0, callbacks=[record])
-        >>> json.loads(pathlib.Path("run.json").read_text())["epochs"]
+        >>> json.loads(Path("run.json").read_text())["epochs"]
         2
     """
 

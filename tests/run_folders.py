@@ -9,8 +9,9 @@ from tlkit.evaluation import calibration, classification_metrics, write_most_wro
 
 CLASSES = ["ant", "bee", "cat"]
 IMAGES = {
-    "data": "data", "backbone": "tlkit:mini-image", "weights": "pretrained", "head_epochs": 2, "stages_to_open": 2,
-    "epochs_per_stage": 2, "epochs": 6, "monitor": "val_loss", "adaptation": "none", "learning_rate": 0.001,
+    "data": "data", "image_size": 128, "backbone": "tlkit:mini-image", "weights": "pretrained",
+    "head_epochs": 2, "stages_to_open": 2, "epochs_per_stage": 2, "epochs": 6, "monitor": "val_loss",
+    "adaptation": "none", "learning_rate": 0.001,
     "layer_decay": 0.5, "split": [0.7, 0.15, 0.15], "seed": 0,
 }  # fmt: skip
 RECORD = {

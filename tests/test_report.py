@@ -1,6 +1,7 @@
 """The page about a run: whole, safe, and plain about what it does not know."""
 
 import base64
+import contextlib
 import io
 import json
 import re
@@ -97,7 +98,7 @@ def test_a_run_of_images_from_top_to_bottom(tmp_path):
     assert "0.001 for the head, times 0.5 for each stage below it" in page.text
     assert "the model of epoch 6 of 6, the one with the lowest val_loss" in page.text
     assert re.search(r"ant +is taken for +cat +\(20 of 100\)", page.text)
-    assert "python -m flowers.train --fresh --config runs/2026-11-21_13-35-17/config.json" in page.text
+    assert "python -m flowers.train --config runs/2026-11-21_13-35-17/config.json --fresh" in page.text
     assert "python -m flowers.train --epochs 6" in page.text
     assert "tlkit 0.1.0, tensorflow 2.21.0" in page.text and "127 images (10f036ccc7f4)" in page.text
     assert "stride_16 0.05 % stride_32 0.4 % 0.2 % other layers 25 % 3 % 1 %" in page.text
@@ -223,7 +224,7 @@ def test_a_run_of_an_older_version_says_what_is_missing(tmp_path):
     (run / "metrics.json").write_text('{"test": {}}', encoding="utf-8")
     (run / "config.json").unlink()
     page = read_page(write_report(run))
-    assert "what weights it began with is not known" in page.text and "there is no config.json" in page.text
+    assert "what weights it began with is not known" in page.text and "config.json is missing" in page.text
 
 
 def test_a_training_that_was_stopped_says_so(tmp_path):
@@ -278,6 +279,20 @@ def test_odd_numbers_and_pictures_do_not_stop_it(tmp_path):
     (run / "history.csv").write_text("epoch,loss,val_loss\n0,nan,nan\n", encoding="utf-8")
     page = read_page(write_report(run))
     assert "This run was not judged" in page.text and "confusion_matrix.png cannot be read as a picture" in page.text
+
+
+@pytest.mark.parametrize("odd", [None, [], {}, "x", -1, 1e300, [[]], {"a": []}], ids=str)
+def test_a_value_of_another_kind_is_left_out_or_told(odd, tmp_path):
+    others = [make_image_run(tmp_path)]
+    for file, content in {"config": IMAGES, "run": RECORD, "metrics": judged(8, 2)}.items():
+        for key in content:
+            changed = content | {key: odd}
+            run = make_image_run(tmp_path, f"{file} {key}")
+            (run / f"{file}.json").write_text(json.dumps({"test": changed} if file == "metrics" else changed))
+            with contextlib.suppress(UserError):
+                read_page(write_report(run))
+                others.append(run)
+    read_page(write_side_by_side(others, tmp_path / "side.html"))
 
 
 def test_a_large_picture_of_photos_is_made_smaller(tmp_path):

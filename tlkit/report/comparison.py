@@ -69,7 +69,7 @@ def _settings(runs: Sequence[Run]) -> list[Row]:
         values = [run.config.get(name, _ABSENT) for run in runs]
         if any(value != values[0] for value in values):
             rows.append(Row(printable(name), [printable(story.shown_setting(value)) for value in values]))
-    data = [run.record.get("data") or {} for run in runs]
+    data = [run.data for run in runs]
     for part in dict.fromkeys(part for each in data for part in each):
         values = [each.get(part, _ABSENT) for each in data]
         if any(value != values[0] for value in values):
@@ -101,7 +101,7 @@ def _sentences(runs: Sequence[Run]) -> list[str]:
         if differ:
             sentence = sentence.replace(", by the same schedule", f", which also differ in {', '.join(sorted(differ))}")
         sentences.append(sentence)
-    data = [run.record.get("data") for run in runs if run.record.get("data")]
+    data = [run.data for run in runs if run.data]
     if any(each != data[0] for each in data):
         sentences.append("Their data are not the same, so the numbers can be compared only with care.")
     if len({run.part for run in runs if run.judged}) > 1:

@@ -81,7 +81,7 @@ def other_numbers(run: Run) -> list[tuple[str, str]]:
 
 def judged_on(run: Run) -> str:
     """What the number stands on, such as "300 test images"."""
-    thing = "texts" if run.kind == "text classifier" else "images"
+    thing = {"text classifier": "texts", "": "examples"}.get(run.kind, "images")
     numbers = run.judged
     if is_number(numbers.get("num_boxes")):
         return f"{numbers['num_boxes']:,} boxes in {numbers.get('num_images', 0):,} {run.part} images"
@@ -114,7 +114,7 @@ def confusions(run: Run, most: int = 3) -> list[tuple[int, int, str, str]]:
     found = [
         (count, sum(row), names[truth], names[said])
         for truth, row in enumerate(matrix)
-        if isinstance(row, list) and len(row) == len(names)
+        if isinstance(row, list) and len(row) == len(names) and all(map(is_number, row))
         for said, count in enumerate(row)
         if said != truth and count
     ]

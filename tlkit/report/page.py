@@ -18,7 +18,7 @@ from tlkit.report.adaptation import find_adaptation
 from tlkit.report.comparison import compare
 from tlkit.report.marked_texts import read_marked_texts
 from tlkit.report.pictures import Picture, draw_curves, draw_wide_curves, embed
-from tlkit.report.run_folder import Run, package_of, read_run
+from tlkit.report.run_folder import Run, package_of, place_of, read_run
 from tlkit.report.searches import find_search
 from tlkit.report.transfer_gain import counterpart, transfer_gain
 
@@ -90,6 +90,7 @@ def _page_of_one(run: Run) -> str:
         "run.html.jinja",
         run=run,
         package=package_of(run),
+        place=printable(place_of(run)),
         score=numbers.headline(run.judged),
         judged_on=numbers.judged_on(run),
         others=numbers.other_numbers(run),

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -15,6 +16,7 @@ from typing import Any, TypeGuard
 from tlkit.errors import UserError, printable
 from tlkit.runs import RECORD, epochs_so_far
 
+_MOST_STAGES = 1000  # a backbone has fewer: more are a slip of the pen in config.json
 _FILES = ("config.json", "metrics.json", "history.csv", RECORD)
 
 
@@ -60,6 +62,12 @@ class Run:
         return max(map(len, self.history.values()), default=0)
 
     @property
+    def data(self) -> dict[str, Any]:
+        """What the data were, in words that change when they do."""
+        found = self.record.get("data")
+        return found if isinstance(found, dict) else {}
+
+    @property
     def stopped_after(self) -> int | None:
         """The last whole epoch where the training is not at its end, else None."""
         return epochs_so_far(self.folder)
@@ -69,7 +77,9 @@ class Run:
         """The name of the number that chose the epoch that was kept, and "min" or "max"; None where it is not known."""
         adapts = self.config.get("adaptation", "none") != "none"
         monitor = self.config.get("adaptation_monitor" if adapts else "monitor")
-        return (monitor, "min" if "loss" in monitor else "max") if monitor in self.history else None
+        if not isinstance(monitor, str) or monitor not in self.history:
+            return None
+        return monitor, "min" if "loss" in monitor else "max"
 
     @property
     def kept_epoch(self) -> int | None:
@@ -91,14 +101,16 @@ class Run:
         if not all(isinstance(self.config.get(name), int) for name in names):
             return []
         first, pace, count = (self.config[name] for name in names)
-        return [(first + number * pace, number + 1) for number in range(count)]
+        return [(first + number * pace, number + 1) for number in range(min(count, _MOST_STAGES))]
 
     @property
     def kind(self) -> str:
-        """What was trained, in a word or two."""
+        """What was trained, in a word or two; nothing where that is not known."""
         if "max_detections" in self.config or "map50" in self.judged:
             return "detector"
-        return "text classifier" if "text_column" in self.config else "image classifier"
+        if "text_column" in self.config:
+            return "text classifier"
+        return "image classifier" if "image_size" in self.config else ""
 
 
 def read_run(folder: str | os.PathLike[str]) -> Run:
@@ -144,6 +156,17 @@ def package_of(run: Run) -> str:
         return project[1]
     match = re.match(r"python -m (\w+)\.\w+", str(run.record.get("command")))
     return match[1] if match else "PACKAGE"
+
+
+def place_of(run: Run) -> str:
+    """The run's folder as a command in the project's folder names it."""
+    project = project_of(run)
+    return f"runs/{run.folder.name}" if project is None else run.folder.resolve().relative_to(project[0]).as_posix()
+
+
+def train_command(run: Run, flags: str) -> str:
+    """The command that trains with the run's settings and these flags, in the project's folder."""
+    return f"python -m {package_of(run)}.train --config {shlex.quote(f'{place_of(run)}/config.json')} {flags}"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -8,8 +8,7 @@ import re
 from typing import Any, NamedTuple
 
 from tlkit.errors import printable
-from tlkit.report.run_folder import Run, is_number, package_of
-from tlkit.report.transfer_gain import config_file
+from tlkit.report.run_folder import Run, is_number, train_command
 
 _OTHER_LAYERS = "other layers"  # as `ProgressiveUnfreezing` names what trains without being opened
 _LEAST, _MOST = 1e-5, 1.0  # movements at the ends of the bars, which are logarithmic
@@ -38,14 +37,14 @@ def in_a_sentence(run: Run) -> str:
         parts.append(f"{config['backbone']} with {weights.strip()}")
     if run.class_names:
         parts.append(f"{len(run.class_names)} classes")
-    train = _without_checksum(_data(run).get("train"))
+    train = _without_checksum(run.data.get("train"))
     if train:
         parts.append(f"{train} to learn from")
     if run.epochs:
         seconds = record.get("seconds")
         took = f" in {duration(seconds)}" if is_number(seconds) else ""
         parts.append(f"{run.epochs} epoch{'s' if run.epochs > 1 else ''}{took}{_where(record)}")
-    return "; ".join(parts) + "." if parts else "What was trained is not known: there is no config.json."
+    return "; ".join(parts) + "." if parts else "What was trained is not known."
 
 
 def facts(run: Run) -> list[tuple[str, str]]:
@@ -121,11 +120,10 @@ def movements(run: Run) -> Movements | None:
 
 def repeat_commands(run: Run) -> list[tuple[str, str]]:
     """Words and a command each, the surest first."""
-    package = package_of(run)
     commands = [
         (
             "With every setting of this run, whatever config.py says by now (in the project's folder):",
-            f"python -m {package}.train --fresh --config {config_file(run)}",
+            train_command(run, "--fresh"),
         )
     ]
     command = run.record.get("command")
@@ -148,7 +146,7 @@ def provenance(run: Run) -> list[tuple[str, str]]:
         found.append(("Ended", _moment(record["ended"]) if record.get("ended") else "it has not, or was stopped"))
     if "data" in run.config:
         found.append(("Data", str(run.config["data"])))
-    found += [(f"Data, {name}", str(words)) for name, words in _data(run).items() if name != "classes"]
+    found += [(f"Data, {name}", str(words)) for name, words in run.data.items() if name != "classes"]
     return [(name, printable(words)) for name, words in found]
 
 
@@ -158,11 +156,6 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if hours == 0 else f"{hours} h {minutes - 60 * hours} min"
-
-
-def _data(run: Run) -> dict[str, Any]:
-    data = run.record.get("data")
-    return data if isinstance(data, dict) else {}
 
 
 def _without_checksum(words: Any) -> str:

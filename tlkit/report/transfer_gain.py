@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from tlkit.errors import UserError
 from tlkit.report.numbers import headline
-from tlkit.report.run_folder import Run, package_of, project_of, read_run
+from tlkit.report.run_folder import Run, read_run, train_command
 from tlkit.runs import read_object
 
 _COUNTERPARTS = {"pretrained": "random", "random": "pretrained"}
@@ -48,10 +48,10 @@ def transfer_gain(run: Run) -> Gain:
     if other is not None:
         pretrained, random = (run, other) if run.config.get("weights") == "pretrained" else (other, run)
         return gain_between(pretrained, random)
-    weights = run.config.get("weights")
+    weights = str(run.config.get("weights"))
     if weights not in _COUNTERPARTS:
         return Gain("Transfer gain over random weights was not measured: what weights it began with is not known.")
-    command = f"python -m {package_of(run)}.train --config {config_file(run)} --weights {_COUNTERPARTS[weights]}"
+    command = train_command(run, f"--weights {_COUNTERPARTS[weights]}")
     if weights == "random":
         return Gain(
             "This run began with random weights: it is the baseline that a pretrained one is compared with, and there "
@@ -83,19 +83,10 @@ def gain_between(pretrained: Run, random: Run) -> Gain:
     return Gain(f"{sentence} {chance}", clear=apart)
 
 
-def config_file(run: Run) -> str:
-    """The run's settings as a command in the project's folder names them."""
-    file, project = run.folder.resolve() / "config.json", project_of(run)
-    if project is not None:
-        return file.relative_to(project[0]).as_posix()
-    return f"runs/{run.folder.name}/config.json"
-
-
 def _settings(config: dict[str, object]) -> dict[str, object]:
     return {name: value for name, value in config.items() if name not in _OF_NO_MATTER}
 
 
 def _same_data(one: Run, other: Run) -> bool:
     """Whether the data were the same, as far as both say."""
-    data = one.record.get("data"), other.record.get("data")
-    return not all(data) or data[0] == data[1]
+    return not one.data or not other.data or one.data == other.data

@@ -21,15 +21,15 @@ _OTHERS = {
     "log_loss": ("log loss", False),
 }
 _OF_CLASSES = {
-    "num_examples": ("examples", None),
-    "num_positives": ("examples", None),
-    "num_boxes": ("boxes", None),
     "recall": ("recall", True),
     "precision": ("precision", True),
     "f1": ("F1", True),
     "average_precision": ("average precision", True),
     "ap50": ("AP50", False),
     "ap": ("AP", False),
+    "num_examples": ("examples", None),
+    "num_positives": ("examples", None),
+    "num_boxes": ("boxes", None),
 }
 _WORST_BY = ("f1", "ap50", "recall")
 

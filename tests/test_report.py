@@ -192,6 +192,8 @@ def test_a_run_with_settings_from_a_search(tmp_path):
     (search / "search.json").write_text("{}", encoding="utf-8")
     (search / "best.json").write_text((run / "config.json").read_text(), encoding="utf-8")
     Image.new("RGB", (40, 30)).save(search / "trials.png")
+    assert "Search for settings" not in read_page(write_report(run)).text  # it was begun without `--config`
+    (run / "run.json").unlink()
     assert "What the search found is in tuning/report.md." in read_page(write_report(run)).text  # of an older version
     summary = {"objective": "val_loss", "direction": "min", "num_trials": 30, "num_failed": 2,
                "verdict": "It may be luck.", "default": {"learning_rate": 0.001},

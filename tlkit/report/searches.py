@@ -13,6 +13,7 @@ from tlkit.report.run_folder import Run, project_of
 from tlkit.runs import read_object
 
 _SUMMARY = "report.json"  # as `tlkit.tuning.conclude` writes it
+_BEST = "tuning/best.json"  # what `--config best` means in a project
 _PICTURES = {
     "trials.png": "Each trial is a line over its settings; the best are dark.",
     "importance.png": "What the score depends on.",
@@ -52,12 +53,13 @@ def _folder_of(run: Run) -> tuple[Path, bool] | None:
     project = project_of(run)
     if project is None:
         return None
-    named = _config_flag(run)
+    flag = _config_flag(run)
+    named = project[0] / (_BEST if flag == "best" else flag)
     for search in sorted(project[0].glob("*/search.json")):
-        best = search.with_name("best.json")
-        if named and best.resolve() == (best if named == "best" else project[0] / named).resolve():
-            return search.parent, False
-        if not named and best.is_file() and run.config and read_object(best) == run.config:
+        best = search.with_name(named.name if flag else "best.json")
+        # Where the command is not known, settings that are the same came from there.
+        same = "command" not in run.record and run.config and read_object(best) == run.config
+        if same or (flag and best.resolve() == named.resolve()):
             return search.parent, False
     return None
 

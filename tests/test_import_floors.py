@@ -21,6 +21,7 @@ FLOORS = {
     "checkup": 4,  # looks at a project with what every lower floor knows
     "tuning": 4,
     "ranking": 3,
+    "report": 3,
     "runs": 0,
     "saving": 4,  # opens files that may hold a layer of any lower floor
     "callbacks": 3,
@@ -49,7 +50,7 @@ DOORS = {
     **dict.fromkeys(("keras_hub", "safetensors"), ("tlkit/backbones/kerashub.py",)),
     "pycocotools": ("tlkit/detection/evaluate_boxes.py",),
     "yaml": ("tlkit/data/boxes/yolo.py",),
-    "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/evaluation/report.py"),
+    "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/report/"),
     **dict.fromkeys(("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"), ("tlkit/export/",)),
 }
 

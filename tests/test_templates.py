@@ -304,7 +304,9 @@ def test_every_command_works(photos, tmp_path):
     for folder in runs:
         assert {file.name for file in folder.iterdir()} >= {
             "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
-            "learning_curves.png", "confusion_matrix.png", "most_wrong.png", "data_report.json", "data_report.txt",
+            "run.json", "report.html",
+            "learning_curves.png", "confusion_matrix.png", "calibration.png", "most_wrong.png",
+            "data_report.json", "data_report.txt",
         }  # fmt: skip
         assert json.loads((folder / "metrics.json").read_text())["test"]["num_examples"] == 20
         assert json.loads((folder / "class_names.json").read_text()) == ["blue sky", "red brick"]
@@ -471,6 +473,7 @@ def test_a_multi_label_project_works(tmp_path):
     for folder in multi_label:
         assert {file.name for file in folder.iterdir()} == {
             "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
+            "run.json", "report.html",
             "learning_curves.png", "class_scores.png", "most_wrong.png", "data_report.json", "data_report.txt",
         }  # fmt: skip
         metrics = json.loads((folder / "metrics.json").read_text())["test"]

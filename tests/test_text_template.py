@@ -108,6 +108,7 @@ def test_every_command_works(tmp_path):
     for folder in runs:
         assert {file.name for file in folder.iterdir()} == {
             "model.keras", "config.json", "class_names.json", "history.csv", "metrics.json", "tensorboard",
+            "run.json", "report.html",
             "learning_curves.png", "confusion_matrix.png", "calibration.png", "accuracy_by_length.png",
             "most_wrong.html", "data_report.json", "data_report.txt",
         }  # fmt: skip

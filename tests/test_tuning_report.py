@@ -1,6 +1,7 @@
 """What is said about a search: confirmed on new seeds, importance, report and pictures."""
 
 import errno
+import json
 import math
 import re
 from pathlib import Path
@@ -145,6 +146,10 @@ def test_the_report(tmp_path, capsys):
     report = (tmp_path / "report.md").read_text()
     assert "5 trials, of which 1 failed; loss shall be small." in report
     assert "| rate | 0.001 | 0.01 |" in report
+    summary = json.loads((tmp_path / "report.json").read_text())
+    assert summary.pop("verdict") in report
+    assert summary == {"objective": "loss", "direction": "min", "num_trials": 5, "num_failed": 1,
+                       "default": {"x": 1, "rate": 1e-3}, "best": {"x": 3, "rate": 1e-2}}  # fmt: skip
     # 0.203 and 0.206 against 0.501 and 0.502: by 0.298 and 0.296.
     assert (
         "Trial 3 beats the defaults by more than the spread over seeds, 0.001414: loss 0.2045 against 0.5015" in report

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 STATE = "state"  # the folder in a run for `ExactResume`: gone when the training has ended
+RECORD = "run.json"  # in a run: what `RunRecord` wrote
 
 
 def new_run(runs: Path) -> Path:
@@ -28,7 +29,7 @@ def find_interrupted(runs: Path, config: Any) -> Path | None:
     """
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
     interrupted = sorted((folder.parent for folder in runs.glob(f"*/{STATE}")), reverse=True)
-    return next((run for run in interrupted if _settings_of(run) == settings), None)
+    return next((run for run in interrupted if read_object(run / "config.json") == settings), None)
 
 
 def epochs_so_far(run: Path) -> int | None:
@@ -41,8 +42,10 @@ def epochs_so_far(run: Path) -> int | None:
     return max((int(number) for number in numbers if number.isdigit()), default=0) if state.is_dir() else None
 
 
-def _settings_of(run: Path) -> Any:
+def read_object(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file of a run, or None where it is missing or damaged."""
     try:
-        return json.loads((run / "config.json").read_text(encoding="utf-8"))
+        found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):  # killed while it was made
         return None
+    return found if isinstance(found, dict) else None

@@ -5,6 +5,7 @@ from tlkit.callbacks.discriminator_watch import DiscriminatorWatch, Verdict
 from tlkit.callbacks.exact_resume import ExactResume
 from tlkit.callbacks.learning_rate_logger import LearningRateLogger
 from tlkit.callbacks.progressive_unfreezing import ProgressiveUnfreezing
+from tlkit.callbacks.run_record import RunRecord
 
 __all__ = [
     "AdaptationRamp",
@@ -12,5 +13,6 @@ __all__ = [
     "ExactResume",
     "LearningRateLogger",
     "ProgressiveUnfreezing",
+    "RunRecord",
     "Verdict",
 ]

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from tlkit.callbacks.learning_rate_logger import LearningRateLogger
+from tlkit.callbacks.run_record import RunRecord
 from tlkit.errors import UserError
 
 # Which public attributes hold a callback's state.
@@ -28,6 +29,7 @@ _STATELESS = (
     keras.callbacks.TensorBoard,
     keras.callbacks.TerminateOnNaN,
     LearningRateLogger,
+    RunRecord,  # its state is the file that it writes
 )
 # Keras adds these two after those of the user; the history is kept with the training itself.
 _OF_FIT = (keras.callbacks.History, keras.callbacks.ProgbarLogger)

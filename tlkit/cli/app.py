@@ -21,6 +21,7 @@ from tlkit.cli.cache import cache
 from tlkit.cli.doctor import doctor
 from tlkit.cli.list import list_all
 from tlkit.cli.new import new
+from tlkit.cli.report import report
 from tlkit.errors import exit_on_user_error
 
 
@@ -73,6 +74,7 @@ app.command("list")(list_all)
 app.command("doctor")(doctor)
 app.command("backbones")(backbones)
 app.command("cache")(cache)
+app.command("report")(report)
 
 
 def _print_version(wanted: bool) -> None:

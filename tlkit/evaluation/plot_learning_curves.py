@@ -32,6 +32,7 @@ def plot_learning_curves(
     *,
     monitor: str | None = None,
     mode: Literal["min", "max"] = "min",
+    columns: int = 3,
 ) -> Figure:
     """Plot every value that `fit` recorded: training and validation together, one panel for each.
 
@@ -48,6 +49,7 @@ def plot_learning_curves(
         monitor: String. Name of the metric whose best epoch was kept (`ModelCheckpoint(save_best_only=True)`): that
             epoch is shaded in every panel. Defaults to `None`: no epoch is.
         mode: "min" or "max": which value of `monitor` is best. Defaults to `"min"`.
+        columns: Int, at least 1. Panels beside each other, at most. Defaults to `3`.
 
     Raises:
         UserError: When the history is empty or has no `monitor`.
@@ -56,7 +58,7 @@ def plot_learning_curves(
     names = _panels(history, monitor)
     groups = [name for name in history if name.startswith(_RATE_OF_GROUP)]
     kept = None if monitor is None else _best_epoch(history, monitor, mode)
-    columns = min(len(names), 3)
+    columns = min(len(names), columns)
     rows = -(-len(names) // columns)
     figure = new_figure(1 + 4.3 * columns, 0.4 + 3.2 * rows)
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""What came of a search, to read the next morning: report.md with pictures, and TensorBoard's HParams."""
+"""What came of a search, to read the next morning: report.md with pictures, the same as data, TensorBoard's HParams."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rich.table import Column, Table
 
 from tlkit.evaluation import plot_parallel_coordinates, plot_setting_importance, plot_trial_curves
 from tlkit.tuning.confirm import Confirmed, confirm_best, verdict
+from tlkit.tuning.files import write_json
 from tlkit.tuning.importance import TRIALS_PER_SETTING, setting_importance
 from tlkit.tuning.trial import Trial, number_of, short
 
-REPORT = "report.md"
+REPORT, SUMMARY = "report.md", "report.json"
 _SHOWN = 4  # trials, beside names such as opening_learning_rate_multiplier, in 80 columns
 
 
@@ -70,11 +71,15 @@ def print_trials(trials: Sequence[Trial], objective: str) -> None:
 def write_report(
     trials: Sequence[Trial], folder: Path, *, objective: str, direction: str, confirmed: Sequence[Confirmed] = ()
 ) -> Path:
-    """Write report.md and the pictures that it shows; returns its path."""
+    """Write report.md, the pictures that it shows, and report.json for `tlkit report`; returns the first's path."""
     scored = [trial for trial in trials if trial.score is not None]
     default = next((trial for trial in trials if number_of(trial) == 1), None)
     best = confirmed[0].settings if confirmed else trials[0].settings
     failed = f", of which {len(trials) - len(scored)} failed" if len(scored) < len(trials) else ""
+    lucky = f"The best of {len(scored)} was not run again, so a part of its score is luck."
+    summary = {"objective": objective, "direction": direction, "num_trials": len(trials)}
+    summary |= {"num_failed": len(trials) - len(scored), "default": default and default.settings, "best": best}
+    write_json(folder / SUMMARY, summary | {"verdict": verdict(confirmed, objective) if confirmed else lucky})
     lines = [
         f"# Search by {objective}",
         "",
@@ -94,7 +99,7 @@ def write_report(
             f"| {_name(c)} | {short(c.mean)} | {_spread(c)} | {', '.join(map(short, c.scores))} |" for c in confirmed
         ]
     else:
-        lines += [f"The best of {len(scored)} was not run again, so a part of its score is luck."]
+        lines += [lucky]
     lines += ["", "## What the score depends on", "", *_importance(scored, folder)]
     if scored:
         lines += ["", "## Every trial", "", *_pictures(scored, folder, objective, direction)]

@@ -25,6 +25,7 @@ from tlkit.detection import count_mistakes, evaluate_boxes, keep_surest
 from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_boxes, plot_learning_curves, plot_precision_recall
+from tlkit.report import write_report
 from tlkit.settings import load_config
 
 from .config import RUNS, Config
@@ -225,7 +226,7 @@ def main() -> None:
     if not evaluations:
         raise UserError("None of these runs holds a trained model.")
     print_table(evaluations)
-    print("Numbers and pictures:", *(evaluation.run for evaluation in evaluations), sep="\n  ")
+    print("Numbers and pictures, on one page:", *(write_report(each.run) for each in evaluations), sep="\n  ")
 
 
 if __name__ == "__main__":

@@ -15,11 +15,12 @@ from pathlib import Path
 import keras
 
 import tlkit.runs
-from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing
+from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing, RunRecord
 from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
 from tlkit.distribution import choose_strategy, describe_strategy, train_together
 from tlkit.errors import UserError, exit_on_user_error
+from tlkit.report import write_report
 from tlkit.settings import parse_flags, save_config
 
 from .config import BEST, RUNS, Config
@@ -52,11 +53,13 @@ def train(
     save_config(config, run / "config.json")
     (run / "class_names.json").write_text(json.dumps(list(data.class_names), ensure_ascii=False), encoding="utf-8")
 
-    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=fingerprint_boxes(data.rows), pause_after=pause_after)
+    boxes = fingerprint_boxes(data.rows)
+    resume = ExactResume(run / tlkit.runs.STATE, fingerprint=boxes, pause_after=pause_after)
     callbacks = [
         *callbacks,
         ProgressiveUnfreezing(schedule=config.schedule),
         LearningRateLogger(groups=False),
+        RunRecord(run, data=boxes),
         # What it finds in the validation images, for those below to choose by.
         CocoMetrics(data.validation, data.class_names, predict_model=functools.partial(predicting_model, config)),
         keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
@@ -120,7 +123,7 @@ def train_and_judge(config: Config, fresh: bool) -> None:
     if report:
         report.save(run)
     print_table([evaluate_run(run)])
-    print(f"Model, numbers and pictures: {run}")
+    print(f"Model, numbers and pictures: {run}\nAll of it on one page: {write_report(run)}")
 
 
 if __name__ == "__main__":

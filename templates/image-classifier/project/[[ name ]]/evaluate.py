@@ -21,9 +21,11 @@ from tlkit.data import ImageFolder, UnlabelledImages
 from tlkit.distribution import leave_to_chief
 from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import (
+    calibration,
     classification_metrics,
     example_log_loss,
     multilabel_metrics,
+    plot_calibration,
     plot_class_scores,
     plot_confusion_matrix,
     plot_domains,
@@ -31,6 +33,7 @@ from tlkit.evaluation import (
     plot_most_wrong,
 )
 from tlkit.ranking import without_training
+from tlkit.report import write_report
 from tlkit.settings import load_config
 
 from .config import RUNS, Config
@@ -57,8 +60,9 @@ class Evaluation(NamedTuple):
 def evaluate_run(run: Path) -> Evaluation:
     """Judge one run; writes metrics.json, learning_curves.png and most_wrong.png into it, and a picture of the classes.
 
-    That picture is confusion_matrix.png, or, for multi-label data, class_scores.png. Where the config names a target,
-    domains.png shows the features of both domains, and metrics.json has the target's, too, if its labels are known.
+    That picture is confusion_matrix.png, with calibration.png (whether 80 % sure is right in 80 %), or, for multi-label
+    data, class_scores.png. Where the config names a target, domains.png shows the features of both domains, and
+    metrics.json has the target's, too, if its labels are known.
     """
     config = load_config(Config, run / "config.json")
     class_names = load_class_names(run)
@@ -80,6 +84,8 @@ def evaluate_run(run: Path) -> Evaluation:
     for part in ("validation", "test") if data.test is not None else ("validation",):
         labels, probabilities, worst = predict_dataset(model, getattr(data, part))
         metrics[part] = judge(labels, probabilities, class_names)
+        if not data.multi_label:
+            metrics[part]["calibration"] = calibration(labels, probabilities)
     target = load_target(config, data)
     if target and target.labelled is not None:
         metrics["target"] = judge(*predict_dataset(model, target.labelled)[:2], class_names)
@@ -100,6 +106,8 @@ def evaluate_run(run: Path) -> Evaluation:
             count=MOST_WRONG,
         ),
     }
+    if not data.multi_label:
+        figures["calibration"] = plot_calibration(metrics[part]["calibration"])
     if target:
         figures["domains"] = plot_features(data, target, [model], [f"Features, adaptation: {config.adaptation}"])
     for name, figure in figures.items():
@@ -315,7 +323,7 @@ def main() -> None:
     if not evaluations:
         raise UserError("None of these runs holds a trained model.")
     print_table(evaluations)
-    print("Numbers and pictures:", *(evaluation.run for evaluation in evaluations), sep="\n  ")
+    print("Numbers and pictures, on one page:", *(write_report(each.run) for each in evaluations), sep="\n  ")
 
 
 if __name__ == "__main__":

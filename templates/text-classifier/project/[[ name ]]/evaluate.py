@@ -33,6 +33,7 @@ from tlkit.evaluation import (
     write_most_wrong_texts,
 )
 from tlkit.ranking import without_training
+from tlkit.report import write_report
 from tlkit.settings import load_config
 
 from .config import RUNS, Config
@@ -312,7 +313,7 @@ def main() -> None:
     if not evaluations:
         raise UserError("None of these runs holds a trained model.")
     print_table(evaluations)
-    print("Numbers and pictures:", *(evaluation.run for evaluation in evaluations), sep="\n  ")
+    print("Numbers and pictures, on one page:", *(write_report(each.run) for each in evaluations), sep="\n  ")
 
 
 if __name__ == "__main__":

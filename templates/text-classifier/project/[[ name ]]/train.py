@@ -20,6 +20,7 @@ from tlkit.callbacks import (
     ExactResume,
     LearningRateLogger,
     ProgressiveUnfreezing,
+    RunRecord,
 )
 from tlkit.data import epochs, fingerprint_texts
 from tlkit.distribution import check_one_process, choose_strategy, describe_strategy, train_together
@@ -28,6 +29,7 @@ from tlkit.errors import UserError, exit_on_user_error
 from tlkit.evaluation import plot_learning_rates
 from tlkit.features import fit_on_features
 from tlkit.finetune import find_learning_rate
+from tlkit.report import write_report
 from tlkit.settings import parse_flags, save_config
 
 from .config import BEST, PROJECT, RUNS, Config
@@ -102,6 +104,7 @@ def train(
         *callbacks,
         ProgressiveUnfreezing(schedule=config.schedule),
         LearningRateLogger(groups=False),
+        RunRecord(run, data=texts),
         keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(
@@ -193,7 +196,7 @@ def train_and_judge(config: Config, fresh: bool) -> None:
     if report:
         report.save(run)
     print_table([evaluate_run(run)])
-    print(f"Model, numbers and pictures: {run}")
+    print(f"Model, numbers and pictures: {run}\nAll of it on one page: {write_report(run)}")
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ def test_what_loading_tells_follows_the_facts():
     facts, _, loaded = output.partition("\nloaded\n")
     assert "licence      Apache-2.0" in facts
     assert re.search(r"^  scan +nothing suspicious$", loaded, flags=re.MULTILINE)
-    assert re.search(r"^  stages +5 \(name and parameters, input first\): stride_2 496, ", loaded, flags=re.MULTILINE)
+    assert re.search(r"^  stages +5 \(name and parameters, input first\): stride_2 1,984, ", loaded, flags=re.MULTILINE)
 
 
 def test_a_folder_is_described_too(tmp_path: Path):

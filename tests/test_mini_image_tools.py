@@ -59,6 +59,7 @@ def test_the_saved_model_says_what_the_network_says(tmp_path):
     assert backbone.native_shape == (64, 64, 3)
     np.testing.assert_allclose(backbone(images), model.predict(images), atol=1e-5)
     assert [stage.name for stage in backbone.stages] == ["stride_2", "stride_4"]
+    backbone = tlkit.load_backbone(tmp_path / "saved", training_mode=True)
     statistics = {weight.name: weight for weight in backbone.weights if "moving" in weight.name}
     before = {name: weight.numpy() for name, weight in statistics.items()}
     backbone.unfreeze()

@@ -32,7 +32,7 @@ def cut_model(model: keras.Model, num_frozen: int) -> tuple[keras.Model, keras.M
     Example:
         >>> prefix, tail = cut_model(model, 3)
         >>> prefix.output.shape, tail.output.shape
-        ((None, 16, 16, 40), (None, 2))
+        ((None, 16, 16, 32), (None, 2))
     """
     backbone = the_backbone(model)
     _check_cut(model, backbone, num_frozen)

@@ -83,8 +83,8 @@ def find_learning_rate(
     Example:
         >>> from tlkit.evaluation import plot_learning_rates
         >>> curve = find_learning_rate(model, train, num_steps=20)
-        >>> len(curve.rates)
-        20
+        >>> len(curve.rates) <= 20  # it ends early where the loss has run away
+        True
         >>> plot_learning_rates(curve).savefig("learning_rates.png")
 
     Notes:

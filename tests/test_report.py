@@ -134,6 +134,26 @@ def test_a_gain_within_the_intervals_may_be_chance_and_other_data_are_not_compar
     assert "it is the baseline" in read_page(write_report(other)).text
 
 
+@pytest.mark.parametrize(
+    ("right", "sentence"),
+    [
+        (90, "reaches 80.0%. The 95 % intervals overlap: what the training added may be chance."),
+        (100, "reaches 80.0%: the training is better than that beyond chance."),
+        (20, "reaches 80.0%: the training made it worse, beyond chance."),
+    ],
+)
+def test_what_there_is_without_training(right, sentence, tmp_path):
+    run = make_image_run(tmp_path, right=right, wrong=100 - right)
+    words = "Without training, a regression on the closed backbone's features"
+    assert words not in read_page(write_report(run)).text
+    found = {"head": "ridge", "accuracy": 0.8, "accuracy_interval": [0.711, 0.867]}  # 80 of 100
+    (run / "without_training.json").write_text(json.dumps(found), encoding="utf-8")
+    assert f"{words} {sentence}" in read_page(write_report(run)).text
+    other = make_image_run(tmp_path, "b", weights="random")
+    page = read_page(write_side_by_side([run, other], tmp_path / "side.html"))
+    assert "without training 80.0% – accuracy" in page.text
+
+
 def test_a_run_of_texts_shows_the_most_wrong_ones(tmp_path):
     run = make_text_run(make_project(tmp_path), texts=["free at <last>", "שלום free"])
     page = read_page(write_report(run))

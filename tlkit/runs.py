@@ -10,6 +10,7 @@ from typing import Any
 
 STATE = "state"  # the folder in a run for `ExactResume`: gone when the training has ended
 RECORD = "run.json"  # in a run: what `RunRecord` wrote
+FIRST_ROW = "without_training.json"  # in a run: what there is on its data without training, as `evaluate` found it
 
 
 def new_run(runs: Path) -> Path:

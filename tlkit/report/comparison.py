@@ -41,7 +41,8 @@ def compare(runs: Sequence[Run]) -> Comparison:
 
 def _results(runs: Sequence[Run]) -> list[Row]:
     scores = [headline(run.judged) for run in runs]
-    rows = []
+    before = [headline(run.without_training) for run in runs]
+    rows = [Row("without training", [each.text if each else _ABSENT for each in before])] if any(before) else []
     for name in dict.fromkeys(score.name for score in scores if score is not None):
         chosen = [score if score is not None and score.name == name else None for score in scores]
         best = max(score.value for score in chosen if score is not None)

@@ -20,7 +20,7 @@ from tlkit.report.marked_texts import read_marked_texts
 from tlkit.report.pictures import Picture, draw_curves, draw_wide_curves, embed
 from tlkit.report.run_folder import Run, package_of, place_of, read_run
 from tlkit.report.searches import find_search
-from tlkit.report.transfer_gain import counterpart, transfer_gain
+from tlkit.report.transfer_gain import counterpart, over_no_training, transfer_gain
 
 REPORT = "report.html"  # in a run's folder
 
@@ -95,6 +95,7 @@ def _page_of_one(run: Run) -> str:
         judged_on=numbers.judged_on(run),
         others=numbers.other_numbers(run),
         gain=transfer_gain(run),
+        over_no_training=over_no_training(run),
         curves=draw_wide_curves(run),
         columns=table[0],
         classes=table[1],

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from tlkit.errors import UserError, printable
-from tlkit.runs import RECORD, epochs_so_far
+from tlkit.runs import FIRST_ROW, RECORD, epochs_so_far
 
 _MOST_STAGES = 1000  # a backbone has fewer: more are a slip of the pen in config.json
 _FILES = ("config.json", "metrics.json", "history.csv", RECORD)
@@ -32,6 +32,7 @@ class Run:
         history: Column of history.csv -> one value an epoch.
         record: What `RunRecord` wrote.
         findings: Sentences of the data's inspection, worst first.
+        without_training: What a head without a training loop reaches on the same examples (`tlkit.ranking`).
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Run:
     history: dict[str, list[float]]
     record: dict[str, Any]
     findings: list[dict[str, Any]]
+    without_training: dict[str, Any]
 
     @property
     def name(self) -> str:
@@ -137,6 +139,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         history=_history(folder / "history.csv"),
         record=_record(folder / RECORD),
         findings=[each for each in report.get("findings") or [] if isinstance(each, dict)],
+        without_training=_read_json(folder / FIRST_ROW, dict, "judge the run again with the project's `evaluate`"),
     )
 
 

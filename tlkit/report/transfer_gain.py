@@ -1,4 +1,4 @@
-"""What pretraining is worth: a run beside the same one with random weights."""
+"""What pretraining and training are worth: a run beside random weights, and beside no training at all."""
 
 from __future__ import annotations
 
@@ -63,6 +63,21 @@ def transfer_gain(run: Run) -> Gain:
         "beside it.",
         command,
     )
+
+
+def over_no_training(run: Run) -> str:
+    """What a head without a training loop reaches on the same examples; nothing where it was not measured."""
+    first, own = headline(run.without_training), headline(run.judged)
+    if first is None or own is None or first.key != own.key:
+        return ""
+    sentence = f"Without training, a regression on the closed backbone's features reaches {first.text}"
+    if first.interval is None or own.interval is None:
+        return f"{sentence}."
+    if own.interval[0] > first.interval[1]:
+        return f"{sentence}: the training is better than that beyond chance."
+    if own.interval[1] < first.interval[0]:
+        return f"{sentence}: the training made it worse, beyond chance."
+    return f"{sentence}. The 95 % intervals overlap: what the training added may be chance."
 
 
 def gain_between(pretrained: Run, random: Run) -> Gain:

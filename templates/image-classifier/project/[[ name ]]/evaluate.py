@@ -221,13 +221,14 @@ def rows_without_training(evaluations: list[Evaluation]) -> list[dict[str, str]]
     A ridge regression on the closed backbone's features of up to 2,000 training photos, in closed form.
     """
     rows = {}
-    for _, config, metrics, *_ in evaluations:
+    for run, config, metrics, *_ in evaluations:
         part = "test" if "test" in metrics else "validation"
         key = (config.backbone, config.data, part)
         if key in rows or config.weights != "pretrained" or "accuracy" not in metrics[part]:
             continue
         data = load_datasets(config)
         found = without_training(build_encoder(config), data.train, getattr(data, part))
+        (run / tlkit.runs.FIRST_ROW).write_text(json.dumps(found._asdict()), encoding="utf-8")  # for its report
         rows[key] = {
             "run": "without training",
             "weights": "pretrained",

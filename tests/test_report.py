@@ -139,7 +139,7 @@ def test_a_gain_within_the_intervals_may_be_chance_and_other_data_are_not_compar
     [
         (90, "reaches 80.0%. The 95 % intervals overlap: what the training added may be chance."),
         (100, "reaches 80.0%: the training is better than that beyond chance."),
-        (20, "reaches 80.0%: the training made it worse, beyond chance."),
+        (20, "reaches 80.0%: the training is worse than that beyond chance."),
     ],
 )
 def test_what_there_is_without_training(right, sentence, tmp_path):

@@ -76,7 +76,7 @@ def over_no_training(run: Run) -> str:
     if own.interval[0] > first.interval[1]:
         return f"{sentence}: the training is better than that beyond chance."
     if own.interval[1] < first.interval[0]:
-        return f"{sentence}: the training made it worse, beyond chance."
+        return f"{sentence}: the training is worse than that beyond chance."
     return f"{sentence}. The 95 % intervals overlap: what the training added may be chance."
 
 

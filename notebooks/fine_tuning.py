@@ -285,9 +285,9 @@ ended = {"one rate": one_rate_distances[EPOCHS], "layer-wise": layerwise_distanc
 plot_distances(ended, f"Distance from the start in % after {EPOCHS} epochs", xlabel="")
 
 # %% [markdown]
-# With one rate, the first stages went furthest: exactly those that were right for all photos. With layer-wise rates
-# the picture stands the right way up. The photos that the networks had not seen agree. (One run of each; with other
-# photos the numbers are others.)
+# With one rate, stages near the input went as far as the last one: exactly those that were right for all photos. With
+# layer-wise rates each stage went further than the one below it. The photos that the networks had not seen agree. (One
+# run of each; with other photos the numbers are others.)
 
 # %%
 figure, axes = plt.subplots(figsize=(6, 3.4), layout="constrained")

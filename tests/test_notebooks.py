@@ -28,7 +28,8 @@ FINE_TUNING = {
     """,
     "one_rate, one_rate_history": """
         one, layered = one_rate_distances[EPOCHS], layerwise_distances[EPOCHS]
-        assert one["stride_2"] > one["stride_32"] and layered["stride_2"] < layered["stride_32"]
+        assert one["stride_4"] > one["stride_32"]
+        assert all(layered[low] < layered[high] for low, high in zip(STAGES, STAGES[1:], strict=False))
         assert layerwise_history["val_accuracy"][-1] > one_rate_history["val_accuracy"][-1]
         for name, multiplier in layerwise.optimizer.multipliers.items():
             logged = layerwise_history[f"learning_rate/{name}"]

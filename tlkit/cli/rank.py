@@ -76,16 +76,9 @@ def rank(
     if not good:
         raise UserError(f"None of the {len(ranked)} backbones could be judged; the first: {ranked[0].failure}")
     _print_table(console, good)
-    has_leep = not all(math.isnan(one.leep) for one in good)
-    legend = _LEGEND.splitlines() if has_leep else [line for line in _LEGEND.splitlines() if line[:4] != "LEEP"]
-    console.print("\n".join(legend), style="dim")
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_table(folder / "ranking.csv", ranked)
-    from tlkit.evaluation import plot_backbones
-
-    plot_backbones(good).savefig(folder / "ranking.png", dpi=110)
-    template = "image-classifier" if kind == "image" else "text-classifier"
+    _write(folder, ranked, good)
     console.print(f"\nTable and picture: {folder / 'ranking.csv'}, {folder / 'ranking.png'}")
+    template = "image-classifier" if kind == "image" else "text-classifier"
     console.print(f"Begin with: tlkit new {template} NAME --data {data} --backbone {good[0].handle}")
 
 
@@ -135,6 +128,17 @@ def _print_table(console: Console, ranked: Sequence[RankedBackbone]) -> None:
             console.print(ranked[place - 1].handle, style="cyan")
         line = "  " + "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         console.print(line, style=None if place else "bold")
+    missing = set(_COLUMNS) - {column[0] for column in columns}
+    legend = [line for line in _LEGEND.splitlines() if line.partition(" ")[0] not in missing]
+    console.print("\n".join(legend), style="dim")
+
+
+def _write(folder: pathlib.Path, ranked: Sequence[RankedBackbone], good: Sequence[RankedBackbone]) -> None:
+    from tlkit.evaluation import plot_backbones
+
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_table(folder / "ranking.csv", ranked)
+    plot_backbones(good).savefig(folder / "ranking.png", dpi=110)
 
 
 def _write_table(file: pathlib.Path, ranked: Sequence[RankedBackbone]) -> None:

@@ -130,9 +130,9 @@ class AdaptationComparison:
 
     def _table(self) -> Table:
         truth = self.measure == TRUTH
-        first = {"method": "without training"}
+        first = None
         if truth and self.without_training is not None:
-            first["chosen"] = _mean((self.without_training,), True)
+            first = {"method": "without training", "chosen": _mean((self.without_training,), True)}
         return self._of_each_method(
             {
                 "method": lambda own: own.method,
@@ -142,7 +142,7 @@ class AdaptationComparison:
                 "against\nsource only": lambda own: _difference(own, truth),
                 "gap\nclosed": lambda own: "" if own.gap_closed is None else f"{100 * own.gap_closed:.0f} %",
             },
-            first if "chosen" in first else None,
+            first,
         )
 
     def _table_of_models(self) -> Table:

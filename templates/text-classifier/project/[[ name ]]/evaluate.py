@@ -213,22 +213,20 @@ def rows_without_training(evaluations: list[Evaluation]) -> list[dict[str, str]]
 
     A ridge regression on the closed backbone's features of up to 2,000 training texts, in closed form.
     """
-    rows = {}
+    known, rows = {}, []
     for run, config, metrics, *_ in evaluations:
         part = "test" if "test" in metrics else "validation"
-        key = (config.backbone, config.data, part)
-        if key in rows or config.weights != "pretrained":
+        if config.weights != "pretrained":
             continue
-        data = load_datasets(config)
-        found = without_training(build_encoder(config), data.train, getattr(data, part))
-        (run / tlkit.runs.FIRST_ROW).write_text(json.dumps(found._asdict()), encoding="utf-8")  # for its report
-        rows[key] = {
-            "run": "without training",
-            "weights": "pretrained",
-            "judged on": f"{found.num_examples} {part}",
-            **headline(found._asdict()),
-        }
-    return list(rows.values())
+        key = (config.backbone, config.data, part)
+        if key not in known:
+            data = load_datasets(config)
+            known[key] = without_training(build_encoder(config), data.train, getattr(data, part))
+            judged_on = f"{known[key].num_examples} {part}"
+            numbers = headline(known[key]._asdict())
+            rows.append({"run": "without training", "weights": "pretrained", "judged on": judged_on, **numbers})
+        (run / tlkit.runs.FIRST_ROW).write_text(json.dumps(known[key]._asdict()), encoding="utf-8")  # for its report
+    return rows
 
 
 def table_of(rows: list[dict[str, str]]) -> Table:

@@ -16,9 +16,10 @@ import tlkit
 from tlkit import cli
 from tlkit.cli import rank as rank_command
 from tlkit.data import write_sample_images, write_sample_texts
+from tlkit.evaluation import plot_backbones
 from tlkit.evaluation.classification_metrics import wilson_interval
 from tlkit.features import list_features
-from tlkit.ranking import ImageExamples, TextExamples, rank_backbones, without_training
+from tlkit.ranking import ImageExamples, RankedBackbone, TextExamples, rank_backbones, without_training
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +114,15 @@ def test_leep_of_a_classifier(photos, tmp_path):
     assert found.leep == pytest.approx(np.mean(np.log(likelihoods)), rel=1e-5)
     (plain,) = rank_backbones(["tlkit:mini-image"], examples, folder=tmp_path / "cache")
     assert math.isnan(plain.leep)
+
+
+def test_a_picture_names_what_tells_backbones_apart():
+    hub = "https://tfhub.dev/google/imagenet/mobilenet_v2_100_224"
+    handles = [f"{hub}/feature_vector/5", "models/mine/saved_model/", "tlkit:mini-image"]
+    ranked = [RankedBackbone(handle, accuracy=0.8, interval=(0.7, 0.9), milliseconds=2.0) for handle in handles]
+    versioned, *others = [text.get_text() for text in plot_backbones(ranked).axes[0].texts]
+    assert others == ["mine", "tlkit:mini-image"]
+    assert re.fullmatch(r"mobilenet_v2.*…?.*eature_vector/5", versioned)
 
 
 def command(*arguments):

@@ -308,6 +308,8 @@ def test_every_command_works(photos, tmp_path):
             "learning_curves.png", "confusion_matrix.png", "calibration.png", "most_wrong.png",
             "data_report.json", "data_report.txt",
         }  # fmt: skip
+        weights = json.loads((folder / "config.json").read_text())["weights"]
+        assert (folder / "without_training.json").is_file() == (weights == "pretrained")
         assert json.loads((folder / "metrics.json").read_text())["test"]["num_examples"] == 20
         assert json.loads((folder / "class_names.json").read_text()) == ["blue sky", "red brick"]
     both = next(part for command, part in said.items() if command.startswith(f"evaluate {runs[0].name}"))

@@ -31,8 +31,14 @@ def plot_backbones(ranked: Sequence[Any]) -> Figure:
         axes.vlines(one.milliseconds, low, high, color=color, linewidth=1.2, alpha=0.5)
         face = "white" if beaten else color
         axes.plot(one.milliseconds, one.accuracy, "o", markersize=7, markerfacecolor=face, markeredgecolor=color)
-        name = shorten(one.handle.rstrip("/").removesuffix("/saved_model").rpartition("/")[2], _LONGEST_NAME)
-        axes.annotate(name, (one.milliseconds, one.accuracy), (7, 4), textcoords="offset points", fontsize=9, color=INK)
+        axes.annotate(
+            _name(one.handle),
+            (one.milliseconds, one.accuracy),
+            (7, 4),
+            textcoords="offset points",
+            fontsize=9,
+            color=INK,
+        )
     axes.set_xscale("log")
     slowest, fastest = (choose(one.milliseconds for one in ranked) for choose in (max, min))
     axes.set_xlim(fastest / 1.6, slowest * 4)  # room for the names
@@ -45,3 +51,9 @@ def plot_backbones(ranked: Sequence[Any]) -> Figure:
     axes.tick_params(which="minor", colors=MUTED, labelsize=9, length=0)
     set_title(axes, "Accuracy of a linear probe, 95 % interval, and its cost")
     return figure
+
+
+def _name(handle: str) -> str:
+    """What tells it from others: the last part, or the last three where that is a version (".../classification/5")."""
+    parts = handle.rstrip("/").removesuffix("/saved_model").split("/")
+    return shorten("/".join(parts[-3:] if parts[-1].isdigit() else parts[-1:]), _LONGEST_NAME)

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tlkit.errors import UserError
+
+if TYPE_CHECKING:  # for editors, type checkers and the reference
+    from tlkit.backbones import Backbone, load_backbone
+    from tlkit.saving import load_model
 
 __version__ = "0.1.0"
 __all__ = ["Backbone", "UserError", "load_backbone", "load_model"]

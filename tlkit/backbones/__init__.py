@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors, type checkers and the reference
+    from tlkit.backbones.backbone import Backbone, Stage
+    from tlkit.backbones.load import load_backbone
 
 __all__ = ["Backbone", "Stage", "load_backbone"]
 

@@ -92,10 +92,11 @@ def _batch(facts: ReplicaFacts, name: str) -> list[Finding]:
         return [Finding("devices", found if number > 1 else "1")]
     above = number * -(-size // number)
     meaning = "Some get a row less in every step, which counts as much as the others' more, and the others wait."
-    verdict = "problem" if size < number else "warning"
+    remedy = (f"edit {name}/config.py: batch_size = {above}",)
     if size < number:
         meaning = "Some get nothing at all, on which the training fails or waits."
-    return [Finding("devices", found, verdict, meaning, (f"edit {name}/config.py: batch_size = {above}",))]
+        return [Finding("devices", found, "problem", meaning, remedy)]
+    return [Finding("devices", found, "warning", meaning, remedy)]
 
 
 def _domains(facts: ReplicaFacts, name: str) -> list[Finding]:

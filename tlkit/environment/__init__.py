@@ -7,7 +7,13 @@ which they are broken is the one that is asked about.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors, type checkers and the reference
+    from tlkit.environment.abilities import Ability, judge_abilities
+    from tlkit.environment.finding import Finding
+    from tlkit.environment.machine import Machine, look_at_machine
+    from tlkit.environment.verdicts import judge
 
 __all__ = ["Ability", "Finding", "Machine", "judge", "judge_abilities", "look_at_machine"]
 

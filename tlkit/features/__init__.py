@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # for editors, type checkers and the reference
+    from tlkit.features.caching import cache_features
+    from tlkit.features.cutting import cut_model
+    from tlkit.features.feature_store import FeatureStore
+    from tlkit.features.fitting import fit_on_features
+    from tlkit.features.folder import StoredFeatures, cache_folder, list_features, prune_features
 
 __all__ = [
     "FeatureStore",

@@ -9,7 +9,7 @@ READY := $(VENV)/.tlkit-installed
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: help setup demo demo-text demo-detect demo-adapt test test-slow test-all test-gpu check release-check clean
+.PHONY: help setup demo demo-text demo-detect demo-adapt test test-slow test-all test-gpu check docs release-check clean
 help: ## Show what there is to make
 	@grep -E '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -66,6 +66,9 @@ check: $(READY) ## Lint, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY) ## Build the documentation as a site in build/docs; any warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 release-check: $(READY) ## Build the wheel, and try it in an empty environment (downloads its dependencies)
 	$(BIN)/python tools/release_check.py

@@ -2,9 +2,13 @@
 
 import doctest
 import importlib
+import os
 import pathlib
 import pkgutil
 import re
+import shutil
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -17,8 +21,15 @@ from tlkit import addons
 
 ROOT = pathlib.Path(__file__).parents[1]
 MODULES = [m.name for m in pkgutil.walk_packages(tlkit.__path__, "tlkit.") if not m.name.endswith("__main__")]
-PAGES = sorted((ROOT / "docs").glob("*.md"))
-SLOW = {"detection.md"}
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+SLOW = {
+    "detection.md",
+    "first_project.md",
+    "tuning.md",
+    "image_classifier.md",
+    "text_classifier.md",
+    "detection_head.md",
+}
 # Examples that need a package which is not published for every Python.
 NOT_HERE = set() if addons.is_offered() else {"tlkit.addons", "tensorflow_addons.md"}
 
@@ -119,14 +130,48 @@ def test_readme_code_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] * (page.name in SLOW)) for page in PAGES]
 )
-def test_code_of_a_page_runs(page, tmp_path, monkeypatch):
-    """Its blocks one after the other, as somebody types them who reads it from top to bottom."""
+def test_code_of_a_page_runs(page, folder, tmp_path, monkeypatch):
+    """Its blocks one after the other, as somebody types them who reads it from top to bottom; `bash` is not run.
+
+    Each block of commands begins in the folder that the page began in; there are photos of two classes in it.
+    """
     if page.name in NOT_HERE:
         pytest.skip("no tensorflow-addons for this Python or machine")
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder / "photos", "photos")
     names = {}
-    for block in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
-        exec(compile(block, page.name, "exec"), names)
+    for language, block in re.findall(
+        r"^```(python|sh)\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    ):
+        if language == "python":
+            exec(compile(block, page.name, "exec"), names)
+        else:
+            run_commands(block)
+
+
+def run_commands(block):
+    path = os.pathsep.join([str(pathlib.Path(sys.executable).parent), os.environ["PATH"]])
+    environment = os.environ | {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "TLKIT_CACHE_DIR": str(pathlib.Path.cwd() / "cache"),
+    }
+    done = subprocess.run(["bash", "-e", "-c", block], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_reference_has_every_public_package():
+    shown = " ".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "reference").glob("*.md"))
+    for package in pkgutil.iter_modules(tlkit.__path__):
+        if package.ispkg and package.name != "cli":
+            assert re.search(rf"^::: tlkit\.{package.name}$", shown, re.MULTILINE), package.name
+
+
+def test_every_page_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    for page in [*PAGES, *(ROOT / "notebooks").glob("*.ipynb")]:
+        path = page.relative_to(ROOT / "docs" if page in PAGES else ROOT)
+        assert f" {path.as_posix()}\n" in menu, path
 
 
 def test_links_of_a_page_lead_somewhere():

@@ -56,6 +56,8 @@ class _Commands(TyperGroup):
 def _usage_sentence(error: TyperException) -> str:
     """Typer's own message, closed by what to type instead; empty when typer has shown the help already."""
     similar = getattr(error, "possibilities", None)
+    if similar and (typed := getattr(error, "option_name", None)):
+        similar = sorted(similar, key=lambda name: not name.startswith(typed))  # "--older": "--older-than"
     message = error.message if similar else error.format_message()
     if not message.strip():
         return ""

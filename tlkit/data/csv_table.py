@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from tlkit.data.decoding import IMAGE_EXTENSIONS
 from tlkit.errors import UserError
 
 
@@ -66,6 +67,11 @@ def _read_rows(table: Path, required: Collection[str]) -> list[tuple[int, list[s
                 first = reader.line_num + 1  # a quoted cell may go over several lines
             return rows
     except UnicodeDecodeError:
+        if table.suffix.lower() in IMAGE_EXTENSIONS:
+            raise UserError(
+                f"{table} is an image, not a table. Expected a folder of images for each class, or a CSV table that "
+                "names files and labels."
+            ) from None
         raise UserError(
             f"{table}, line {_first_not_utf8(table)}: this is not UTF-8 text. Expected a CSV table; save it as 'CSV "
             "UTF-8' (Excel) or with the character set UTF-8."

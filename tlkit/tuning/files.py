@@ -68,13 +68,14 @@ def claim_folder(folder: Path, description: dict[str, Any]) -> None:
     """Write down what the folder's scores depend on, or refuse when it holds scores that depend on something else.
 
     Raises:
-        UserError: Naming what is different.
+        UserError: Naming what is different, or when there are files in it that are no search's.
     """
     description = json.loads(json.dumps(description))
     file = folder / "search.json"
     mend_json(file)
     kept = read_json(file)
     if kept is None:
+        _refuse_what_is_no_search(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(file, description)
         return
@@ -83,6 +84,16 @@ def claim_folder(folder: Path, description: dict[str, Any]) -> None:
         raise UserError(
             f"The folder '{folder}' holds a search with other settings ({', '.join(changed)}), whose scores could "
             "not be compared. Name another folder, or remove this one."
+        )
+
+
+def _refuse_what_is_no_search(folder: Path) -> None:
+    """So that trials are not strewn among somebody's photos, and nobody is told to remove those with a failed search."""
+    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if held and not {"search.json", "oracle.json"}.intersection(held):
+        raise UserError(
+            f"The folder '{folder}' is not empty (it holds {', '.join(held[:3])}{', …' if len(held) > 3 else ''}) and "
+            "holds no search. Expected the folder of an earlier search, or one that is empty or not there yet."
         )
 
 

@@ -52,8 +52,9 @@ def write_world():
     pathlib.Path("empty").mkdir()
     picture(random).save("photo.jpg")
     pathlib.Path("letter.jpg").write_text("Dear Sir or Madam,\n", encoding="utf-8")
-    messages = [f"{word} {number},{label}" for number in range(10) for word, label in (("parcel", "order"), ("money", "refund"))]
-    write_table("words.csv", "message,intent", *messages)
+    rows = [f"{words},{number}" for number in range(10) for words in ("parcel,order", "money,refund")]
+    rows = [f"{word} {number},{label}" for word, label, number in (row.split(",") for row in rows)]
+    write_table("words.csv", "message,intent", *rows)
     write_table("one_label.csv", "text,label", *(f"parcel {number},order" for number in range(10)))
     pathlib.Path("binary.csv").write_bytes(bytes(range(256)) * 8)
     pathlib.Path("latin1.csv").write_bytes("text,label\nöffnen,a\nüber,b\n".encode("latin1"))
@@ -67,9 +68,10 @@ def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     with contextlib.chdir(folder):
         write_world()
+        columns = "--set text_column=message --set label_column=intent"
         for command in (
             "tlkit new image-classifier flowers --data photos --set image_size=48 --defaults",
-            "tlkit new text-classifier words --data words.csv --set text_column=message --set label_column=intent --defaults",
+            f"tlkit new text-classifier words --data words.csv {columns} --defaults",
             "python -m flowers.train --epochs 1 --head_epochs 1 --stages_to_open 0",
         ):
             status, said = run(command)
@@ -82,8 +84,8 @@ def world(tmp_path_factory):
 def run(command):
     """The exit status and what was said on standard error, as somebody types the command who is in the folder."""
     _, *arguments = shlex.split(command)
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(said):
+    said, aside = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(aside), contextlib.redirect_stderr(said):
         try:
             if command.startswith("tlkit "):
                 app(arguments, prog_name="tlkit")

@@ -392,3 +392,18 @@ def test_killed_at_many_moments_it_ends_as_if_it_had_not_been(tmp_path):
         assert search_killed_at(script, folder, 0).rsplit(" ", 1)[0] == trials
         # The one that was running went on after its last epoch: none was trained twice.
         assert folder.with_suffix(".log").read_text() == epochs
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "ant.jpg").write_bytes(b"a picture")
+    with pytest.raises(UserError, match=r"photos' is not empty \(it holds ant.jpg\) and holds no search"):
+        tune(
+            lambda settings, folder: {"loss": 0.0},
+            lambda hp: {"x": hp.Float("x", 0.0, 1.0)},
+            num_trials=1,
+            folder=tmp_path / "photos",
+            objective="loss",
+            seed=0,
+        )
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["ant.jpg"]

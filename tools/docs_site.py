@@ -24,6 +24,6 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Links that lead out of `docs/` in the repository lead to the same thing in the site."""
     markdown = markdown.replace("../notebooks/", "notebooks/")
-    for card in (ROOT / CARDS).glob("*/MODEL_CARD.md"):
-        markdown = markdown.replace(f"../{CARDS}/{card.parent.name}/MODEL_CARD.md", f"model_cards/{card.parent.name}.md")
+    for name in (card.parent.name for card in (ROOT / CARDS).glob("*/MODEL_CARD.md")):
+        markdown = markdown.replace(f"../{CARDS}/{name}/MODEL_CARD.md", f"model_cards/{name}.md")
     return markdown

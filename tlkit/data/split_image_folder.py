@@ -201,7 +201,10 @@ def _grouped_by(pattern: str, source: _Source, path: Path) -> _Source:
     try:
         search = re.compile(pattern).search
     except re.error as error:
-        raise UserError(f"The group_pattern {pattern!r} is no regular expression ({error}).") from error
+        raise UserError(
+            f"The group_pattern {pattern!r} is no regular expression ({error}). Expected one that finds the group in a "
+            "path, such as '(patient[0-9]+)'."
+        ) from error
     every = [image for images in source.images.values() for image in images]
     if any(image.group is not None for image in every):
         raise UserError(f"{path} has a column 'group', and a group_pattern is given as well: leave one of them out.")

@@ -72,9 +72,10 @@ def _tpu() -> tf.distribute.Strategy:
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(os.environ.get("TPU_NAME", "local"))
     except (ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0].split(". ")[0]
         raise UserError(
-            f"choose_strategy: 'tpu' found none ({str(error).splitlines()[0]}). Expected a machine with a TPU and the "
-            f"package tensorflow-tpu, or its name in the environment variable TPU_NAME. Take 'auto' elsewhere."
+            f"choose_strategy: 'tpu' found none ({reason}). Expected a machine with a TPU and the package "
+            f"tensorflow-tpu, or its name in the environment variable TPU_NAME. Take 'auto' elsewhere."
         ) from None
     return tf.distribute.TPUStrategy(resolver)
 

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tlkit.errors import UserError
+from tlkit.export.new_folder import check_new_folder
 
 _PADDING = 114  # grey of what is no image, as `tlkit.data.load_boxes` fills the square
 _OUTPUTS = {"boxes", "scores", "labels", "num_detections"}
@@ -31,11 +32,11 @@ def export_detector(model: keras.Model, folder: str | os.PathLike[str], *, class
 
     Args:
         model: Of `with_decoder`: images `(batch, size, size, 3)` in [0, 1] to boxes, scores, labels, num_detections.
-        folder: Where to write; must not hold a SavedModel yet.
+        folder: Where to write; must be new or empty.
         class_names: Names in the order of the model's numbers.
 
     Raises:
-        UserError: When the model answers with no boxes, its size is not fixed, or `folder` already holds a SavedModel.
+        UserError: When the model answers with no boxes, its size is not fixed, or `folder` is not empty.
     """
     folder = pathlib.Path(folder)
     size = _check(model, folder)
@@ -122,9 +123,5 @@ def _check(model: keras.Model, folder: pathlib.Path) -> int:
             f"export_detector: the model '{model.name}' takes images of {height} x {width} pixels. Expected one fixed "
             f"side, as `load_boxes` fits images into a square."
         )
-    if (folder / "saved_model.pb").exists():
-        raise UserError(
-            f"export_detector: '{folder}' already holds a SavedModel. Expected a new folder. Choose another one or "
-            f"remove it."
-        )
+    check_new_folder("export_detector", folder)
     return height

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from tlkit.errors import UserError
+from tlkit.export.new_folder import check_new_folder
 from tlkit.export.pixels import check_class_names
 
 
@@ -30,12 +30,12 @@ def export_image_classifier(
 
     Args:
         model: Classifier that maps images `(batch, image_size, image_size, 3)` in [0, 1] to probabilities.
-        folder: Where to write; must not hold a SavedModel yet.
+        folder: Where to write; must be new or empty.
         class_names: Names in the order of the model's outputs.
         image_size: Int. Height and width in pixels that the model was trained on.
 
     Raises:
-        UserError: When the names do not match the model's outputs, or `folder` already holds a SavedModel.
+        UserError: When the names do not match the model's outputs, or `folder` is not empty.
 
     Example:
         >>> export_image_classifier(model, "exported", class_names=["ant", "bee"], image_size=128)
@@ -46,11 +46,7 @@ def export_image_classifier(
     """
     folder = pathlib.Path(folder)
     check_class_names("export_image_classifier", model, class_names)
-    if (folder / "saved_model.pb").exists():
-        raise UserError(
-            f"export_image_classifier: '{folder}' already holds a SavedModel. Expected a new folder. "
-            f"Choose another one or remove it."
-        )
+    check_new_folder("export_image_classifier", folder)
 
     names = tf.constant(list(class_names))
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
 from tlkit.errors import UserError
+from tlkit.export.new_folder import check_new_folder
 from tlkit.export.pixels import check_class_names, takes_texts
 
 
@@ -35,7 +36,7 @@ def export_text_classifier(
 
     Args:
         model: Classifier that maps strings, `(batch,)` or `(batch, 1)`, to probabilities.
-        folder: Where to write; must not hold a SavedModel yet.
+        folder: Where to write; must be new or empty.
         class_names: Names in the order of the model's outputs.
 
     Returns:
@@ -43,8 +44,8 @@ def export_text_classifier(
         TensorFlow lacks: `("tensorflow_text",)` where one of its tokenizers is inside, mostly `()`.
 
     Raises:
-        UserError: When the model takes no texts, the names do not match its outputs, or `folder` already holds a
-            SavedModel.
+        UserError: When the model takes no texts, the names do not match its outputs, or `folder` is not
+            empty.
 
     Example:
         >>> words = keras.layers.TextVectorization(output_mode="multi_hot", vocabulary=["legs", "wings"])
@@ -60,11 +61,7 @@ def export_text_classifier(
     """
     folder = pathlib.Path(folder)
     check_text_classifier("export_text_classifier", model, class_names)
-    if (folder / "saved_model.pb").exists():
-        raise UserError(
-            f"export_text_classifier: '{folder}' already holds a SavedModel. Expected a new folder. "
-            f"Choose another one or remove it."
-        )
+    check_new_folder("export_text_classifier", folder)
     names = tf.constant(list(class_names))
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "texts")], autograph=False)

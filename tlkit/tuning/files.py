@@ -88,8 +88,9 @@ def claim_folder(folder: Path, description: dict[str, Any]) -> None:
 
 
 def _refuse_what_is_no_search(folder: Path) -> None:
-    """So that trials are not strewn among somebody's photos, and nobody is told to remove those with a failed search."""
-    held = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    """So that no trials are strewn among somebody's photos, nor photos removed with a search that failed."""
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    held = [name for name in names if not name.startswith(".")]  # others a killed `write_json` left, and systems do
     if held and not {"search.json", "oracle.json"}.intersection(held):
         raise UserError(
             f"The folder '{folder}' is not empty (it holds {', '.join(held[:3])}{', …' if len(held) > 3 else ''}) and "

@@ -103,6 +103,10 @@ def main() -> None:
     predictions = predict_files(run, flags.paths, flags.score)
     if not predictions:
         raise UserError(f"There is no image in {', '.join(map(str, flags.paths))}.")
+    problems = [found.problem for found in predictions if found.problem is not None]
+    if len(problems) == len(predictions):
+        others = f" The other {len(problems) - 1} files cannot be read either." if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{others}")
     table = Table(Column("file", overflow="fold"), "found", "surest", title=f"by the model of {run.name}")
     for found in predictions:
         if found.problem is None:
@@ -111,11 +115,8 @@ def main() -> None:
             table.add_row(str(found.file), said, f"{found.scores.max():.0%}" if len(found.scores) else "")
     console = Console(markup=False, highlight=False)  # a name may hold square brackets
     console.print(table)
-    for found in predictions:
-        if found.problem is not None:
-            console.print(f"Skipped: {found.problem}")
-    if all(found.problem is not None for found in predictions):
-        raise UserError("None of these files is an image that can be read.")
+    for problem in problems:
+        console.print(f"Skipped: {problem}")
     write(predictions, flags.to, load_class_names(run))
     print(f"Pictures and boxes.csv: {flags.to}")
 

@@ -65,6 +65,10 @@ def main() -> None:
     predictions = predict_files(run, flags.paths)
     if not predictions:
         raise UserError(f"There is no image in {', '.join(map(str, flags.paths))}.")
+    problems = [prediction.problem for prediction in predictions if prediction.problem is not None]
+    if len(problems) == len(predictions):
+        others = f" The other {len(problems) - 1} files cannot be read either." if len(problems) > 1 else ""
+        raise UserError(f"{problems[0]}{others}")
     table = Table(Column("file", overflow="fold"), "class", "probability", title=f"by the model of {run.name}")
     for file, classes, problem in predictions:
         if problem is None:
@@ -72,11 +76,8 @@ def main() -> None:
             table.add_row(str(file), "\n".join(classes) or "none", "\n".join(shares))
     console = Console(markup=False, highlight=False)  # a name may hold square brackets
     console.print(table)
-    for prediction in predictions:
-        if prediction.problem is not None:
-            console.print(f"Skipped: {prediction.problem}")
-    if all(prediction.problem is not None for prediction in predictions):
-        raise UserError("None of these files is a photo that can be read.")
+    for problem in problems:
+        console.print(f"Skipped: {problem}")
 
 
 if __name__ == "__main__":

@@ -184,6 +184,13 @@ def train_and_judge(config: Config, fresh: bool) -> None:
     report = inspect_data(config) if config.inspect else None
     if report:
         report.print(compact=True)
+        bad = [detail for finding in report.findings if finding.severity == "error" for detail in finding.details]
+        if bad and config.on_corrupt == "error":  # now, and not in the middle of the first epoch
+            others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+            raise UserError(
+                f"In '{report.source}', {bad[0]}{others}. Replace or remove it, or leave out all that do not decode with "
+                "--on_corrupt skip."
+            )
     try:
         train(config, run)
     except KeyboardInterrupt:

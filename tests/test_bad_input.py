@@ -103,7 +103,7 @@ def run_module(module, arguments, patch):
     patch.chdir(project)
     patch.syspath_prepend(os.getcwd())
     try:
-        runpy.run_module(module, run_name="__main__")
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         for name in [name for name in sys.modules if name.split(".")[0] == project]:
             del sys.modules[name]

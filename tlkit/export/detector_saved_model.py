@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tlkit.errors import UserError
 from tlkit.export.new_folder import check_new_folder
+from tlkit.export.pixels import resize_as_pillow
 
 _PADDING = 114  # grey of what is no image, as `tlkit.data.load_boxes` fills the square
 _OUTPUTS = {"boxes", "scores", "labels", "num_detections"}
@@ -105,7 +106,8 @@ def _fitted(encoded: tf.Tensor, size: int) -> tuple[tf.Tensor, tf.Tensor, tf.Ten
     image.set_shape((None, None, 3))
     sides = tf.cast(tf.shape(image)[:2], tf.float32)  # height and width
     resized = tf.maximum(tf.round(sides * size / tf.reduce_max(sides)), 1.0)
-    small = tf.image.resize(image, tf.cast(resized, tf.int32), antialias=True)
+    height, width = tf.unstack(tf.cast(resized, tf.int32))
+    small = resize_as_pillow(image, height, width)
     space = size - tf.cast(resized, tf.int32)
     square = tf.pad(small, [[0, space[0]], [0, space[1]], [0, 0]], constant_values=float(_PADDING)) / 255.0
     return tf.ensure_shape(square, (size, size, 3)), tf.reverse(sides / resized, [0]), tf.reverse(sides, [0])

@@ -70,6 +70,31 @@ def image_size_of(caller: str, model: keras.Model) -> tuple[int, int]:
     return shape[1], shape[2]
 
 
+def resize_as_pillow(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.Tensor) -> tf.Tensor:
+    """Resize one image as Pillow does, by which `tlkit.data` reads files: bilinear, with antialiasing, in whole levels.
+
+    Pillow resizes one direction after the other, and rounds to bytes each time, halves up; the height goes first where
+    it shrinks, and by more than the width (seen in its version 13). Without that, pixels differ by up to one level of 255, and probabilities of a network
+    whose images are enlarged by as much as 0.07 (sample photos of 96 px at 128 px). Left is what Pillow's fixed-point
+    sums do otherwise at ties, less than one pixel in a hundred, and that it takes averages of pixels first where it
+    makes an image smaller than a quarter.
+
+    Args:
+        image: Tensor `(h, w, 3)` of levels from 0 to 255, any type.
+        height: Of the result, in pixels.
+        width: Of the result, in pixels.
+
+    Returns:
+        Float tensor `(height, width, 3)` of whole numbers from 0 to 255.
+    """
+    shape = tf.shape(image)
+    height_first = tf.maximum(shape[0], height) * width > tf.maximum(shape[1], width) * height
+    first = tf.where(height_first, [height, shape[1]], [shape[0], width])
+    for size in (first, [height, width]):
+        image = tf.floor(tf.image.resize(image, size, antialias=True) + 0.5)
+    return image
+
+
 def pixel_classifier(caller: str, model: keras.Model, batch_size: int | None) -> Callable[..., dict[str, tf.Tensor]]:
     """A TensorFlow function with every weight in it as a constant.
 

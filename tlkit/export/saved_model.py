@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tlkit.export.new_folder import check_new_folder
-from tlkit.export.pixels import check_class_names
+from tlkit.export.pixels import check_class_names, resize_as_pillow
 
 
 def export_image_classifier(
@@ -53,8 +53,7 @@ def export_image_classifier(
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
         image.set_shape((None, None, 3))
-        # As tlkit.data does it: the whole picture, with antialiasing.
-        return tf.image.resize(image, (image_size, image_size), antialias=True) / 255.0
+        return resize_as_pillow(image, image_size, image_size) / 255.0  # the whole picture, as tlkit.data does it
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, "image_bytes")], autograph=False)
     def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:

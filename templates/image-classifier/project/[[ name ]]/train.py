@@ -188,8 +188,8 @@ def train_and_judge(config: Config, fresh: bool) -> None:
         if bad and config.on_corrupt == "error":  # now, and not in the middle of the first epoch
             others = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
             raise UserError(
-                f"In '{report.source}', {bad[0]}{others}. Replace or remove it, or leave out all that do not decode with "
-                "--on_corrupt skip."
+                f"In '{report.source}', {bad[0]}{others}. Replace or remove it, or leave out all that do not decode "
+                "with --on_corrupt skip."
             )
     try:
         train(config, run)

@@ -74,10 +74,10 @@ def resize_as_pillow(image: tf.Tensor, height: int | tf.Tensor, width: int | tf.
     """Resize one image as Pillow does, by which `tlkit.data` reads files: bilinear, with antialiasing, in whole levels.
 
     Pillow resizes one direction after the other, and rounds to bytes each time, halves up; the height goes first where
-    it shrinks, and by more than the width (seen in its version 13). Without that, pixels differ by up to one level of 255, and probabilities of a network
-    whose images are enlarged by as much as 0.07 (sample photos of 96 px at 128 px). Left is what Pillow's fixed-point
-    sums do otherwise at ties, less than one pixel in a hundred, and that it takes averages of pixels first where it
-    makes an image smaller than a quarter.
+    it shrinks, and by more than the width (seen in its version 13). Without that, pixels differ by up to one level of
+    255, and probabilities of a network whose images are enlarged by as much as 0.07 (sample photos of 96 px at 128 px).
+    Left is what Pillow's fixed-point sums do otherwise at ties, and that it takes averages of pixels first where it
+    makes an image much smaller.
 
     Args:
         image: Tensor `(h, w, 3)` of levels from 0 to 255, any type.

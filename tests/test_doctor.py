@@ -215,3 +215,10 @@ def test_without_tensorflow_keras_and_numpy_it_says_what_to_install(tmp_path):
     (command,) = (line for line in done.stdout.splitlines() if " install " in line and "jupyter" not in line)
     assert "'tensorflow>=2.21,<2.22'" in command and "'numpy>=2,<3'" in command and "setuptools<82" in command
     assert done.stderr == ""
+
+
+def test_json_has_no_numbers_that_are_none():
+    assert _finite({"a": float("nan"), 3: [1.5, float("inf"), "text", None]}) == {
+        "a": None,
+        "3": [1.5, None, "text", None],
+    }

@@ -36,6 +36,15 @@ def test_learning_curves_show_values_best_and_openings():
     assert [line.get_xdata()[0] for line in accuracy.lines if line.get_linestyle() == "--"] == [1.5, 2.5]
 
 
+def test_openings_at_the_left_have_their_words_at_the_right():
+    figure = plot_learning_curves({"loss": [1.0] * 20}, openings=[(0, 1), (1, 2), (2, 3)])
+    labels = [text for text in figure.axes[0].texts if text.get_text()]
+    assert [text.get_text() for text in labels] == ["1", "2", "3 stages open"]
+    figure.canvas.draw()
+    boxes = [text.get_window_extent() for text in labels]
+    assert all(left.x1 <= right.x0 + 0.5 for left, right in zip(boxes, boxes[1:], strict=False))  # half a pixel
+
+
 def test_what_is_only_validated_has_a_panel():
     figure = plot_learning_curves({"loss": [3, 2], "val_map50": [0.25, 0.5]}, [(1, 1)])
     assert "Average precision, IoU 0.5" in texts(figure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -91,12 +92,21 @@ def _doctor_project(folder: Path, as_json: bool, inspect: bool) -> None:
     findings = [finding for group in groups.values() for finding in group]
     if as_json:
         report = {"tlkit": tlkit.__version__, "findings": _plain(groups), "facts": dataclasses.asdict(facts)}
-        print(json.dumps(report, indent=2))
+        print(json.dumps(_finite(report), indent=2))
     else:
         console = Console(markup=False, highlight=False)
         print_findings(console, groups)
         print_commands(console, findings, f"What to type or to edit, in {facts.folder}")
     _exit(findings)
+
+
+def _finite(value: Any) -> Any:
+    """The same with null for numbers that JSON has not: not a number, and infinity."""
+    if isinstance(value, dict):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _status(sentence: str, as_json: bool) -> contextlib.AbstractContextManager[Any]:

@@ -190,15 +190,19 @@ def _count_epochs(axes: Axes, num_epochs: int) -> None:
 
 def _mark_openings(axes: Axes, openings: Sequence[tuple[int, int]], num_epochs: int) -> None:
     shown = [(epoch, number) for epoch, number in openings if epoch < num_epochs]
+    # The words stand where there is room for them: before the first line, or, when that is far left, after the last.
+    words_first = bool(shown) and shown[0][0] >= 0.25 * num_epochs
     for index, (epoch, number) in enumerate(shown):
         axes.axvline(epoch + 0.5, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=0.5)
+        words_last = not words_first and index == len(shown) - 1
+        label = f"{number} stage{'' if number == 1 else 's'} open" if words_last else str(number)
         axes.annotate(
-            f"stages open: {number}" if index == 0 else str(number),
+            f"stages open: {number}" if words_first and index == 0 else label,
             (epoch + 0.5, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
+            xytext=(-3 if words_last and epoch else 3, 3),
             textcoords="offset points",
-            ha="right" if epoch else "left",
+            ha="left" if words_last or not epoch else "right",
             va="bottom",
             fontsize=8,
             color=MUTED,

@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import tlkit
+from tlkit.cli.doctor import _finite
 
 ROOT = Path(tlkit.__file__).parents[1]
 GROUPS = ["Python and packages", "TensorFlow and devices", "Memory and disk", "Caches and network"]

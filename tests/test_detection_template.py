@@ -67,6 +67,8 @@ def test_every_command_works(tmp_path):
     assert (project / "found" / "boxes.csv").read_text().startswith("image,xmin,ymin,xmax,ymax,class,score\n")
     assert "new classes: amber." in next(part for command, part in said.items() if "more.csv" in command)
     assert json.loads((runs[2] / "class_names.json").read_text()) == ["amber", "bright", "dark"]
+    export = json.loads((project / "exported" / "export.json").read_text())
+    assert export["class_names"] == ["bright", "dark"] and export["agreement"]["largest_difference"] < 1e-2
     script = """
         import sys, pathlib, tensorflow as tf
         detect = tf.saved_model.load("exported").signatures["serving_default"]

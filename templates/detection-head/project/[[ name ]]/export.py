@@ -1,10 +1,12 @@
 """Write the trained detector for use elsewhere, and measure that it answers there as it does here.
 
 A SavedModel that takes the bytes of image files and answers with boxes in their pixels, scores and class names; it
-needs neither tlkit nor this project to run. Its signature `pixels` takes images as the Keras model does.
+needs neither tlkit nor this project to run; export.json beside it names the classes. Its signature `pixels` takes images
+as the Keras model does.
 """
 
 import argparse
+import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,11 +35,20 @@ class Export(NamedTuple):
 
 def export_run(run: Path, folder: Path) -> Export:
     """Export the run's detector into a folder, and ask it and the Keras model about the same validation images."""
-    model = load_detector(run)
-    export_detector(model, folder, class_names=load_class_names(run))
+    model, class_names = load_detector(run), load_class_names(run)
+    export_detector(model, folder, class_names=class_names)
     batches = load_datasets(load_config(Config, run / "config.json")).validation.unbatch().take(CHECKED)
     images = np.stack([image for image, _ in batches.as_numpy_iterator()])
-    return Export(len(images), largest_box_difference(model, folder, images))
+    export = Export(len(images), largest_box_difference(model, folder, images))
+    said = {
+        "format": "saved-model",
+        "input": "contents of image files",
+        "image_size": model.input_shape[1],
+        "class_names": class_names,
+        "agreement": export._asdict(),
+    }
+    (folder / "export.json").write_text(json.dumps(said, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return export
 
 
 def main() -> None:

@@ -29,7 +29,13 @@ from tlkit.finetune.rate_ramp import number
 
 
 class Verdict(NamedTuple):
-    """What `DiscriminatorWatch` said at the end of an epoch, counted from 0."""
+    """What `DiscriminatorWatch` said at the end of an epoch, counted from 0.
+
+    Attributes:
+        epoch: Counted from 0.
+        state: "collapsed", "too strong" or "class priors differ".
+        sentence: What was printed: numbers, and what to try.
+    """
 
     epoch: int
     state: str

@@ -15,7 +15,12 @@ from tlkit.errors import UserError
 
 
 class ImageFile(NamedTuple):
-    """An image and the number of its class; in multi-label data a sorted tuple of the numbers, which may be empty."""
+    """An image and the number of its class; in multi-label data a sorted tuple of the numbers, which may be empty.
+
+    Attributes:
+        path: Of the file.
+        label: Class number, or numbers.
+    """
 
     path: Path
     label: int | tuple[int, ...]
@@ -27,7 +32,15 @@ class ImageFile(NamedTuple):
 
 
 class ImageSplits(NamedTuple):
-    """Three lists of `ImageFile`, in order of class and path, and the class names by number."""
+    """Three lists of `ImageFile`, in order of class and path, and the class names by number.
+
+    Attributes:
+        train: To learn from.
+        validation: To choose the epoch by.
+        test: To judge by; may be empty.
+        class_names: By number.
+        multi_label: Whether an image may show several classes, or none.
+    """
 
     train: list[ImageFile]
     validation: list[ImageFile]

@@ -22,7 +22,13 @@ _EXTRAS = {
 
 @dataclass(frozen=True)
 class Ability:
-    """Something one may want to do, whether it will work here, and a sentence."""
+    """Something one may want to do, whether it will work here, and a sentence.
+
+    Attributes:
+        name: What one may want to do.
+        works: "yes", "partly" or "no".
+        sentence: Why, or with what restriction.
+    """
 
     name: str
     works: Literal["yes", "partly", "no"]

@@ -19,7 +19,12 @@ _LEFTOVERS = {"__pycache__", ".ruff_cache", ".mypy_cache", ".pytest_cache", ".ip
 
 
 class File(NamedTuple):
-    """A file of a tree in memory. Of its mode only the executable bit counts: the rest is the user's umask."""
+    """A file of a tree in memory. Of its mode only the executable bit counts: the rest is the user's umask.
+
+    Attributes:
+        content: Its bytes.
+        is_executable: Whether it may be run.
+    """
 
     content: bytes
     is_executable: bool = False

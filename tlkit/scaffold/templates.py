@@ -60,7 +60,16 @@ class Question:
 
 @dataclass(frozen=True)
 class Template:
-    """One folder of `templates/`. `data` is the kind of data it wants: a key of `DATA_KINDS`, or None."""
+    """One folder of `templates/`.
+
+    Attributes:
+        name: Of the folder.
+        folder: Where it is.
+        description: One line, for `tlkit list`.
+        version: As `template.toml` says.
+        data: The kind of data it wants, a key of `DATA_KINDS`, or None.
+        questions: What it asks, in order.
+    """
 
     name: str
     folder: Path

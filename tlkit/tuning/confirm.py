@@ -33,15 +33,23 @@ CANDIDATES = 3
 
 
 class Confirmed(NamedTuple):
-    """A trial's settings on other seeds."""
+    """A trial's settings on other seeds.
 
-    number: int  # of the trial, from 1; 1 has the defaults
+    Attributes:
+        number: Of the trial, from 1; 1 has the defaults.
+        settings: Its settings.
+        scores: The objective on each seed.
+        seeds: Of the scores.
+    """
+
+    number: int
     settings: dict[str, Any]
     scores: list[float]
-    seeds: tuple[int, ...] = ()  # of the scores
+    seeds: tuple[int, ...] = ()
 
     @property
     def mean(self) -> float:
+        """Of the scores."""
         return statistics.fmean(self.scores)
 
     @property

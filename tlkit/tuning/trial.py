@@ -12,14 +12,23 @@ ELSEWHERE = "It failed on another machine, whose folder is not this one; the rea
 
 
 class Trial(NamedTuple):
-    """One set of settings and what came of it."""
+    """One set of settings and what came of it.
+
+    Attributes:
+        settings: What `search_space` drew.
+        score: The objective; None when the trial failed.
+        metrics: All that `run` returned.
+        folder: What `run` was given.
+        failure: Why there is no score, or None.
+        epochs: With Hyperband, how long it trained in all.
+    """
 
     settings: dict[str, Any]
-    score: float | None  # the objective; None when the trial failed
-    metrics: dict[str, float]  # all that `run` returned
-    folder: Path  # what `run` was given
-    failure: str | None = None  # why there is no score
-    epochs: int | None = None  # with Hyperband, how long it trained in all
+    score: float | None
+    metrics: dict[str, float]
+    folder: Path
+    failure: str | None = None
+    epochs: int | None = None
 
 
 def read_trial(trial, folder: Path, search_space) -> Trial:

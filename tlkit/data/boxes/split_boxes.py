@@ -16,7 +16,14 @@ from tlkit.errors import UserError, printable
 
 
 class BoxSplits(NamedTuple):
-    """Three lists of `LabelledImage`, in order of path, and the class names by number."""
+    """Three lists of `LabelledImage`, in order of path, and the class names by number.
+
+    Attributes:
+        train: To learn from.
+        validation: To choose the epoch by.
+        test: To judge by; may be empty.
+        class_names: By number.
+    """
 
     train: list[LabelledImage]
     validation: list[LabelledImage]

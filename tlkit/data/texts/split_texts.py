@@ -23,7 +23,14 @@ from tlkit.errors import UserError
 
 
 class TextSplits(NamedTuple):
-    """The rows of each part, and the class names by number."""
+    """The rows of each part, and the class names by number.
+
+    Attributes:
+        train: To learn from.
+        validation: To choose the epoch by.
+        test: To judge by; may be empty.
+        class_names: By number.
+    """
 
     train: TextRows
     validation: TextRows

@@ -1,8 +1,8 @@
 """Write the trained detector for use elsewhere, and measure that it answers there as it does here.
 
 A SavedModel that takes the bytes of image files and answers with boxes in their pixels, scores and class names; it
-needs neither tlkit nor this project to run; export.json beside it names the classes. Its signature `pixels` takes images
-as the Keras model does.
+needs neither tlkit nor this project to run; export.json beside it names the classes. Its signature `pixels` takes
+images as the Keras model does.
 """
 
 import argparse

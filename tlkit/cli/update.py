@@ -66,41 +66,41 @@ def update(
     plan = scaffold.plan_update(made, parse_settings(made.template, settings or []))
     if not dry_run:
         plan.apply()
-    _print_plan(console, project, plan, dry_run)
+    _print_plan(console, project, plan, ["tlkit update", *_argument(project), *_flags(settings)] if dry_run else [])
     if not dry_run and any(change.is_yours_to_decide for change in plan.changes):
         raise typer.Exit(1)
 
 
-def _print_plan(console: Console, project: Path, plan: Update, dry_run: bool) -> None:
-    template, shown = plan.project.template, printable(project)
+def _print_plan(console: Console, project: Path, plan: Update, to_do_it: list[str]) -> None:
+    """What happens, or, where words `to_do_it` are given, what would."""
     for note in plan.notes:
         console.print(note, soft_wrap=True)
+    style = "bold green" if plan.is_up_to_date else "bold"
+    console.print(_headline(plan, "would take" if to_do_it else "has taken"), style=style, soft_wrap=True)
     if plan.is_up_to_date:
-        console.print(
-            f"'{shown}' is up to date: {template.name} {template.version} of tlkit {tlkit.__version__} makes the same "
-            "files as before.",
-            style="bold green",
-            soft_wrap=True,
-        )
         return
-    does = "would take" if dry_run else "takes"
-    record = plan.project.record
-    console.print(
-        f"'{shown}' {does} {template.name} {template.version} of tlkit {tlkit.__version__}; it was at "
-        f"{record.template_version} of tlkit {record.tlkit_version}.",
-        style="bold",
-        soft_wrap=True,
-    )
-    _print_changes(console, plan.changes)
+    changes = sorted(plan.changes, key=lambda change: (list(_WORDS).index(change.what), change.path))
+    _print_changes(console, changes)
     _print_counts(console, plan)
-    if dry_run:
+    if to_do_it:
         console.print("\nNothing was written. To do it:", style="bold")
-        console.print(f"  {' '.join(['tlkit update', *_argument(project)])}", soft_wrap=True)
+        console.print(f"  {' '.join(to_do_it)}", soft_wrap=True)
         return
-    _print_next(console, project, plan)
+    _print_next(console, project, plan, [change for change in changes if change.is_yours_to_decide])
 
 
-def _print_changes(console: Console, changes: tuple[FileChange, ...]) -> None:
+def _headline(plan: Update, does: str) -> str:
+    project, record = plan.project, plan.project.record
+    name, template, now = printable(project.folder.name), project.template.name, project.template.version
+    if plan.is_up_to_date:
+        return f"'{name}' is up to date: {template} {now} of tlkit {tlkit.__version__} makes what it made before."
+    if (record.template_version, record.tlkit_version) == (now, tlkit.__version__):
+        return f"'{name}' {does} what is new in {template} {now} of tlkit {tlkit.__version__}."
+    then = f"{record.template_version} of tlkit {record.tlkit_version}"
+    return f"'{name}' {does} what is new in {template} {now} of tlkit {tlkit.__version__}, since {printable(then)}."
+
+
+def _print_changes(console: Console, changes: list[FileChange]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -110,7 +110,7 @@ def _print_changes(console: Console, changes: tuple[FileChange, ...]) -> None:
     table.add_column(justify="right", no_wrap=True)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(ratio=1, overflow="fold")
-    for change in sorted(changes, key=lambda change: (list(_WORDS).index(change.what), change.path)):
+    for change in changes:
         added, taken = (f"{sign}{count}" if count else "" for sign, count in zip("+-", change.lines, strict=True))
         word = Text(change.what, style=_STYLES.get(change.what, "green"))
         table.add_row(word, printable(change.path), added, taken, change.note or _WORDS[change.what])
@@ -119,46 +119,50 @@ def _print_changes(console: Console, changes: tuple[FileChange, ...]) -> None:
 
 def _print_counts(console: Console, plan: Update) -> None:
     counts = {what: sum(change.what == what for change in plan.changes) for what in _WORDS}
-    told = [f"{count} {what}" for what, count in counts.items() if count]
+    told = [f"{count} {'in ' if what == 'conflict' else ''}{what}" for what, count in counts.items() if count]
     rest = len({*plan.tree} - {change.path for change in plan.changes})
-    others = f"{rest} other{'s' * (rest != 1)} of the template's stay as they are" if rest else ""
+    stay = (
+        "1 other of the template's stays as it is" if rest == 1 else f"{rest} others of the template's stay as they are"
+    )
+    others = stay if rest else ""
     console.print(f"{', '.join(told) or 'No file of yours changes'}{'; ' if others else ''}{others}.")
 
 
-def _print_next(console: Console, project: Path, plan: Update) -> None:
-    left = [change for change in plan.changes if change.is_yours_to_decide]
+def _print_next(console: Console, project: Path, plan: Update, left: list[FileChange]) -> None:
     if left:
         console.print("\nFor you to decide:", style="bold red")
     for change in left:
-        file = printable(os.path.join(project, change.path))
-        console.print(f"  {file}: {_advice(change)}", soft_wrap=True)
-    tree = [path for path in plan.tree if path.startswith("tests/")]
+        console.print(f"  {_shown(project, change.path)}: {_advice(project, change)}", soft_wrap=True)
     console.print("\nNext:", style="bold")
     if folder := _argument(project):
         console.print(f"  cd {folder[0]}", soft_wrap=True)
-    if tree:
+    if any("pyproject.toml" in change.writes for change in plan.changes):
+        console.print("  pip install -e .  # pyproject.toml has changed")
+    if any(path.startswith("tests/") for path in plan.tree):
         console.print("  python -m pytest  # a minute or two: whether all still fits")
-    console.print("  tlkit update --undo  # takes this update back, as a whole; it is kept in .tlkit/before-update.zip")
+    console.print("  tlkit update --undo  # if it does not: all files are as before again")
 
 
-def _advice(change: FileChange) -> str:
+def _advice(project: Path, change: FileChange) -> str:
     if change.what == "conflict":
-        where = "cells" if change.path.endswith(".ipynb") else "lines"
-        return f"between '<<<<<<< yours' and '>>>>>>>', keep what shall stay, and delete the {where} of markers"
+        return "between '<<<<<<< yours' and '>>>>>>>', keep what shall stay, and delete the markers"
     if change.what == "beside":
-        beside = next(iter(change.writes))
-        return f"take what you want of '{printable(beside)}' into it, and delete that"
+        beside = _shown(project, next(iter(change.writes)))
+        return f"take what you want of '{beside}' into it, and delete that"
     return change.note
 
 
+def _shown(project: Path, path: str) -> str:
+    return printable(os.path.normpath(project / path))
+
+
 def _undo(console: Console, project: Path) -> None:
-    done = scaffold.undo_update(project.resolve())
+    done, name = scaffold.undo_update(project.resolve()), printable(project.resolve().name)
     count = sum(not path.startswith(".tlkit/") for path in done)
     files = "file is" if count == 1 else "files are"
     console.print(
-        f"The last update of '{printable(project)}' is undone: {count} {files} as before it.", style="bold green",
-        soft_wrap=True,
-    )  # fmt: skip
+        f"The last update of '{name}' is undone: {count} {files} as before it.", style="bold green", soft_wrap=True
+    )
     for path, place in done.items():
         if place:
             console.print(
@@ -169,3 +173,7 @@ def _undo(console: Console, project: Path) -> None:
 def _argument(project: Path) -> list[str]:
     """The project as it is typed; nothing for the current folder."""
     return [] if project.resolve() == Path.cwd() else [shlex.quote(str(project))]
+
+
+def _flags(settings: list[str] | None) -> list[str]:
+    return [f"--set {shlex.quote(setting)}" for setting in settings or []]

@@ -209,16 +209,19 @@ def test_mistakes(project, arguments, status, sentence):
     assert tree_of(project, without=()) == before
 
 
-def test_a_project_that_must_not_be_written(project, template):
+def test_a_project_that_must_not_be_written(project, template, monkeypatch):
     put_before_imports(template / "project" / "[[ name ]]" / "train.py", "import keyword")
-    (project / ".tlkit").chmod(0o555)
-    try:
-        (project / ".tlkit" / "x").touch()
-    except PermissionError:
+    before = tree_of(project, without=())
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied", str(project / ".tlkit" / "staging-x"))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tempfile.mkdtemp", refused)
         done = update("flowers")
-        assert done.exit_code == 1
-        assert "cannot be written: Permission denied. Nothing was changed." in done.stderr
-    else:
-        pytest.skip("whoever runs this may write everywhere")
-    finally:
-        (project / ".tlkit").chmod(0o755)
+    assert done.exit_code == 1 and done.stdout == ""
+    assert done.stderr == (
+        f"Error: '{project}/.tlkit/staging-x' cannot be written: Permission denied. Nothing was changed. Expected a disk "
+        f"with room, and a project that you may write to: '{project}'.\n"
+    )
+    assert tree_of(project, without=()) == before

@@ -442,7 +442,16 @@ def test_a_conflict_in_a_notebook_opens(project, templates):
 
 
 @pytest.mark.parametrize(
-    "content", [b"{", b"[]", b'{"cells": [], "nbformat": 3}', b'{"cells": [{}], "nbformat": 4}', b"\xff"]
+    "content",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b'{"cells": [], "nbformat": 3}',
+        b'{"cells": [{}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}',
+        b'{"cells": [], "nbformat": 4}',
+        pytest.param(b"[" * 99999, id="deep"),
+    ],
 )
 def test_a_notebook_that_is_none_stays_yours(project, templates, content):
     (project / "flowers.ipynb").write_bytes(content)
@@ -667,6 +676,18 @@ def test_a_failure_at_any_step_is_taken_back(tweaked, tmp_path, monkeypatch, err
             f"'{tweaked}' cannot be written: No space left on device. Nothing was changed. Expected a disk with room, "
             f"and a project that you may write to: '{tweaked}'."
         )
+
+
+def test_an_interrupted_update_that_cannot_be_taken_back_is_said(tweaked, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        fail_at(patch, 5, Killed, for_good=True)
+        plan(tweaked).apply()
+    interrupted = tree_of(tweaked)
+    with monkeypatch.context() as patch, pytest.raises(UserError) as caught:
+        fail_at(patch, 1, PermissionError(13, "Permission denied"), for_good=True)
+        plan(tweaked).apply()
+    assert "cannot be written: Permission denied. An interrupted update is to be taken back first." in str(caught.value)
+    assert tree_of(tweaked) == interrupted
 
 
 def test_what_was_changed_after_a_kill_counts(tweaked, monkeypatch):

@@ -95,7 +95,7 @@ def write_files(folder: Path, changes: Mapping[str, File | None]) -> None:
     except BaseException as error:
         is_as_it_was = False
         with contextlib.suppress(OSError):
-            take_back(folder)
+            _take_back(folder)
             is_as_it_was = True
         if isinstance(error, OSError):
             rest = (
@@ -116,7 +116,21 @@ def take_back(folder: Path) -> tuple[str, ...]:
 
     Returns:
         The paths that were taken back.
+
+    Raises:
+        UserError: When something cannot be written, or what is needed is damaged.
     """
+    try:
+        return _take_back(folder)
+    except OSError as error:
+        raise UserError(
+            f"'{printable(error.filename2 or error.filename or folder)}' cannot be written: {error.strerror or error}. "
+            "An interrupted update is to be taken back first. Expected a project that you may write to: "
+            f"'{printable(folder)}'."
+        ) from error
+
+
+def _take_back(folder: Path) -> tuple[str, ...]:
     for leftover in (folder / KEPT).glob(f"{_STAGING}*"):
         shutil.rmtree(leftover, ignore_errors=True)
     backup = read_backup(folder, UNFINISHED)

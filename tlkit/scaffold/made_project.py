@@ -47,11 +47,12 @@ def open_project(folder: str | Path) -> MadeProject:
         raise UserError(f"There is no folder '{shown}'. Expected a project that `tlkit new` made.")
     if (root / KEPT).is_symlink() or not (root / KEPT).is_dir():
         above = (root.parent / KEPT).is_dir()
-        hint = f"Did you mean '{printable(root.parent)}'? " if above else ""
+        instead = f"Without '{KEPT}', make a new project and copy yours into it."
+        if above:
+            instead = f"Did you mean '{printable(root.parent)}'?"
         raise UserError(
             f"'{shown}' is no project of tlkit: it has no folder '{KEPT}', where `tlkit new` keeps what an update "
-            f"needs. Expected the folder that `tlkit new` made. {hint}Without '{KEPT}', make a new project and copy "
-            "yours into it."
+            f"needs. Expected the folder that `tlkit new` made. {instead}"
         )
     unfinished = read_backup(root, UNFINISHED)
     record = _read(root, unfinished)

@@ -41,13 +41,20 @@ def read_notebook(content: bytes) -> Notebook:
     Raises:
         ValueError: When it is none.
     """
-    notebook: Notebook = json.loads(content)
-    cells = notebook.get("cells") if isinstance(notebook, dict) else None
-    if not isinstance(cells, list) or notebook.get("nbformat") != 4:
-        raise ValueError("no cells of nbformat 4")
-    for cell in cells:
+    try:
+        notebook = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(notebook, dict) or notebook.get("nbformat") != 4:
+        raise ValueError("not of nbformat 4")
+    wanted = {"cells": list, "metadata": dict, "nbformat_minor": int}
+    if not all(isinstance(notebook.get(key), kind) for key, kind in wanted.items()):
+        raise ValueError(f"not all of {', '.join(wanted)} are there")
+    for cell in notebook["cells"]:
         if not (isinstance(cell, dict) and isinstance(cell.get("cell_type"), str)):
             raise ValueError("a cell has no type")
+        if not isinstance(cell.get("id", ""), str):
+            raise ValueError("a cell's id is no text")
         _source(cell)
     return notebook
 
@@ -85,7 +92,7 @@ def merge_notebook(
     merged = merge(*scripts)
     text = _whole_cells(merged.content.decode(), labels) if merged.conflicts else merged.content.decode()
     entries = _entries(text, {cell.anchor: cell for cell in your_cells}, {cell.anchor: cell for cell in new_cells})
-    minor = max(int(mine.get("nbformat_minor", 0)), int(theirs.get("nbformat_minor", 0)))
+    minor = max(mine["nbformat_minor"], theirs["nbformat_minor"])
     result = {
         **mine,
         "cells": _with_ids(entries) if minor >= 5 else entries,
@@ -138,13 +145,20 @@ def _matches(cells: list[dict[str, Any]], base: list[_Cell]) -> dict[int, int]:
     blocks = difflib.SequenceMatcher(None, texts, base_texts, autojunk=False).get_matching_blocks()
     _add_in_order(known, [(block.a + n, block.b + n) for block in blocks for n in range(block.size)])
     alike = [
-        (-difflib.SequenceMatcher(None, texts[n][1], base_texts[there][1]).ratio(), n, there)
+        (-_likeness(texts[n][1], base_texts[there][1]), n, there)
         for n in range(len(texts))
         for there in range(len(base))
         if n not in known and there not in known.values() and texts[n][0] == base_texts[there][0]
     ]
     _add_in_order(known, [(n, there) for ratio, n, there in sorted(alike) if -ratio >= _SIMILAR])
     return known
+
+
+def _likeness(text: str, other: str) -> float:
+    """Share of text in common; 0 where it is found quickly to be small."""
+    matcher = difflib.SequenceMatcher(None, text, other)
+    bounds = (matcher.real_quick_ratio, matcher.quick_ratio)
+    return matcher.ratio() if all(bound() >= _SIMILAR for bound in bounds) else 0.0
 
 
 def _add_in_order(known: dict[int, int], pairs: list[tuple[int, int]]) -> None:
@@ -244,6 +258,6 @@ def _with_ids(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _merge_metadata(yours: Notebook, base: Notebook, new: Notebook) -> dict[str, Any]:
     """Of the whole notebook, such as its kernel: yours, unless only the template changed it."""
-    mine, old, theirs = (notebook.get("metadata") or {} for notebook in (yours, base, new))
+    mine, old, theirs = (notebook["metadata"] for notebook in (yours, base, new))
     chosen = {key: theirs if mine.get(key) == old.get(key) else mine for key in {*mine, *theirs}}
     return {key: side[key] for key, side in chosen.items() if key in side}

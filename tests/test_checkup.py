@@ -289,6 +289,14 @@ def test_versions_that_drifted_are_found():
     assert versions(lost_origin="/gone")["pyproject.toml"].verdict == "warning"
 
 
+def test_a_template_that_has_changed_is_said():
+    one = versions(template="text-classifier", template_changes=("README.md",))["template"]
+    assert (one.verdict, one.found) == ("warning", "text-classifier makes 1 file otherwise now: README.md")
+    assert one.commands[0].startswith("tlkit update --dry-run ")
+    four = versions(template="detection-head", template_changes=tuple("abcd"))["template"]
+    assert four.found == "detection-head makes 4 files otherwise now: a, b, c, …"
+
+
 def test_versions_are_read_where_they_are_kept(tmp_path):
     run = tmp_path / "runs" / "1"
     run.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Whether the packages of now are those that the project and its newest run were made with."""
+"""Whether the packages and the template of now are those that the project and its newest run were made with."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from packaging.version import InvalidVersion, Version
 
 import tlkit
 from tlkit.environment import Finding
+from tlkit.scaffold import find_template_changes
 
 _PACKAGES = ("tlkit", "tensorflow", "keras", "numpy")  # what decides whether a model computes what it did
+
+_SHOW_UPDATE = "tlkit update --dry-run  # shows what an update would do to which file; nothing is written"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class VersionFacts:
     Attributes:
         installed: Package -> version, of those that matter to a model.
         template: That the project was made from; empty where that is not known.
+        template_changes: Files that the template makes otherwise now.
         made_with: The version of tlkit that `tlkit new` wrote down; empty where that is gone.
         unmet: Requirements in pyproject.toml that nothing installed meets -> what is installed, or "".
         lost_origin: The folder or wheel that pyproject.toml installs tlkit from, where that is no longer there.
@@ -37,6 +41,7 @@ class VersionFacts:
 
     installed: Mapping[str, str]
     template: str = ""
+    template_changes: tuple[str, ...] = ()
     made_with: str = ""
     unmet: Mapping[str, str] | None = None
     lost_origin: str = ""
@@ -57,6 +62,7 @@ def look_at_versions(project: Path, made: Mapping[str, str], run: Path | None) -
     return VersionFacts(
         installed=installed,
         template=made.get("template", ""),
+        template_changes=find_template_changes(project),
         made_with=made.get("tlkit_version", ""),
         unmet=_unmet(requirements, installed),
         lost_origin=next(filter(None, map(_lost_origin, requirements)), ""),
@@ -117,7 +123,7 @@ def read_versions(run: Path) -> dict[str, str]:
 
 def judge_versions(facts: VersionFacts) -> list[Finding]:
     """Judge them."""
-    return [*_project(facts), *_unmet_findings(facts), *_run(facts)]
+    return [*_project(facts), *_template(facts), *_unmet_findings(facts), *_run(facts)]
 
 
 def _project(facts: VersionFacts) -> list[Finding]:
@@ -133,9 +139,19 @@ def _project(facts: VersionFacts) -> list[Finding]:
             f"tlkit {then}, and {now} is installed",
             "warning",
             "The project calls tlkit as it was then; names and defaults may have changed since.",
-            (f"tlkit new {facts.template or 'TEMPLATE'} ../as_of_now --defaults  # and compare yours with it",),
+            (_SHOW_UPDATE,),
         )
     ]
+
+
+def _template(facts: VersionFacts) -> list[Finding]:
+    changed = facts.template_changes
+    if not changed:
+        return []
+    files = f"{len(changed)} file{'s' * (len(changed) != 1)}"
+    found = f"{facts.template} makes {files} otherwise now: {', '.join(changed[:3])}{', …' * (len(changed) > 3)}"
+    meaning = "What was mended or added there since is not in the project yet; an update keeps what you changed."
+    return [Finding("template", found, "warning", meaning, (_SHOW_UPDATE,))]
 
 
 def _unmet_findings(facts: VersionFacts) -> list[Finding]:

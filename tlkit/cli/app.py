@@ -22,6 +22,7 @@ from tlkit.cli.doctor import doctor
 from tlkit.cli.list import list_all
 from tlkit.cli.new import new
 from tlkit.cli.report import report
+from tlkit.cli.update import update
 from tlkit.errors import exit_on_user_error
 
 
@@ -75,6 +76,7 @@ app.command("new")(new)
 app.command("list")(list_all)
 app.command("doctor")(doctor)
 app.command("backbones")(backbones)
+app.command("update")(update)
 app.command("cache")(cache)
 app.command("report")(report)
 

@@ -60,7 +60,7 @@ def new(
     """Make a new project from a template; asks what it was not told when on a terminal."""
     interactive = not defaults and sys.stdin.isatty() and sys.stdout.isatty()
     chosen = _choose_template(template, interactive)
-    given = _parse_settings(chosen, [*(settings or []), *([f"backbone={backbone}"] if backbone is not None else [])])
+    given = parse_settings(chosen, [*(settings or []), *([f"backbone={backbone}"] if backbone is not None else [])])
     if destination is None:
         if not interactive:
             raise UsageError("Missing argument 'DEST'. Expected the folder to make, such as 'flowers'.")
@@ -101,7 +101,12 @@ def _choose_template(name: str | None, interactive: bool) -> Template:
     return templates[name]
 
 
-def _parse_settings(template: Template, settings: Sequence[str]) -> dict[str, Answer]:
+def parse_settings(template: Template, settings: Sequence[str]) -> dict[str, Answer]:
+    """Answers to a template's questions, from `KEY=VALUE` each.
+
+    Raises:
+        UsageError: When there is no such question, or it takes no such answer.
+    """
     questions = {question.key: question for question in template.questions}
     given: dict[str, Answer] = {}
     for setting in settings:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import io
-import json
 import os
 import tempfile
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,7 +15,9 @@ from tlkit.errors import UserError
 from tlkit.scaffold.backbone_handle import locate_backbone
 from tlkit.scaffold.data_kinds import DATA_KINDS, check_data
 from tlkit.scaffold.destination import check_destination
-from tlkit.scaffold.rendering import File, Tree, answer_questions, render
+from tlkit.scaffold.found_file import set_executable
+from tlkit.scaffold.record import keep_record
+from tlkit.scaffold.rendering import Tree, answer_questions, render
 from tlkit.scaffold.requirement import install_requirement
 from tlkit.scaffold.target_folder import SAMPLE_TARGET, locate_target
 from tlkit.scaffold.templates import Answer, Question, Template
@@ -106,27 +105,10 @@ def generate(
         elif kind and data is None:
             kind.write_sample(project / "data")
 
-    _write_at_once(tree | _bookkeeping(template, answers, tree), folder, add_data)
+    _write_at_once(tree | keep_record(template, answers, tree), folder, add_data)
     if kind and data is None:
         data_summary = kind.describe(folder / "data", answers)
     return Project(folder, tuple(tree), answers, data_summary, report)
-
-
-def _bookkeeping(template: Template, answers: Mapping[str, Answer], tree: Tree) -> Tree:
-    """What a later update needs: the answers, the template's version, and every file as it was generated.
-
-    The files are in one archive, so that no tool that walks the project takes them for the user's own.
-    """
-    record = {"template": template.name, "template_version": template.version, "tlkit_version": tlkit.__version__}
-    record_text = json.dumps(record | {"answers": answers}, indent=2, ensure_ascii=False) + "\n"
-    archive = io.BytesIO()
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as pristine:
-        for path, file in tree.items():
-            entry = zipfile.ZipInfo(path)  # dated 1980: equal projects give equal archives
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = (0o755 if file.is_executable else 0o644) << 16
-            pristine.writestr(entry, file.content)
-    return {".tlkit/answers.json": File(record_text.encode()), ".tlkit/pristine.zip": File(archive.getvalue())}
 
 
 def _write_at_once(tree: Tree, folder: Path, add_data: Callable[[Path], None]) -> None:
@@ -141,9 +123,7 @@ def _write_at_once(tree: Tree, folder: Path, add_data: Callable[[Path], None]) -
                 target = staging / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(file.content)
-                if file.is_executable:
-                    readable = target.stat().st_mode & 0o444
-                    target.chmod(target.stat().st_mode | readable >> 2)  # who may read it may run it
+                set_executable(target, file.is_executable)
             add_data(staging)
             os.replace(staging, folder)
     except BaseException as error:

@@ -78,7 +78,7 @@ def render(template: Template, answers: Mapping[str, Answer]) -> Tree:
         if source.is_dir():
             continue
         path = _render_text(relative.as_posix(), answers, where).removesuffix(".jinja")
-        if any(part in {"", ".", ".."} or "\\" in part for part in path.split("/")):
+        if is_unsafe(path):
             raise UserError(
                 f"The template file '{where}' would be written to '{path}', outside the project. "
                 "Expected a path inside it: change the file's name or the answers in it."
@@ -90,6 +90,11 @@ def render(template: Template, answers: Mapping[str, Answer]) -> Tree:
             content = _render_text(content.decode(), answers, where).encode()
         tree[path] = File(content, is_executable=os.access(source, os.X_OK))
     return tree
+
+
+def is_unsafe(path: str) -> bool:
+    """Whether a path, its parts joined by "/", leaves the folder that it is relative to."""
+    return any(part in {"", ".", ".."} or "\\" in part for part in path.split("/"))
 
 
 def _render_text(text: str, answers: Mapping[str, Answer], where: str) -> str:

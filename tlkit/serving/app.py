@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ from tlkit.serving.pictures import check_picture, unreadable
 from tlkit.serving.refusal import Refusal
 from tlkit.serving.safe_headers import SafeHeaders
 
+_Predict = Callable[[Any], dict[str, Any]]  # from the path of a picture, or a text
 _HOSTS = ["127.0.0.1", "localhost"]  # any other name would be another site's that leads here (DNS rebinding)
 _MOST_WAITING = 8  # questions beside the one that is answered; each keeps its picture in memory
 _PAGES = jinja2.Environment(
@@ -37,9 +38,7 @@ _PAGES = jinja2.Environment(
 )
 
 
-def build_app(
-    predict: Callable[[Any], dict[str, Any]], *, takes: Literal["image", "text"], run: Path
-) -> FastAPI:
+def build_app(predict: _Predict, *, takes: Literal["image", "text"], run: Path) -> FastAPI:
     """Make the application: the page at `/`, and answers to `POST /predict`.
 
     Pictures come as they are, with a content type such as `image/jpeg`; texts as JSON, `{"text": "..."}`. The answer is
@@ -57,7 +56,6 @@ def build_app(
         An ASGI application that answers to the names 127.0.0.1 and localhost only, and to no other site's pages.
     """
     about, page = describe(run), _PAGES.get_template("try.html.jinja")
-    turn = anyio.CapacityLimiter(1)
     # The pages of FastAPI about an application load their scripts from elsewhere.
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=_HOSTS, www_redirect=False)
@@ -70,14 +68,23 @@ def build_app(
         html = page.render(about=about, takes=takes, limits=limits, nonce=nonce, version=tlkit.__version__)
         return HTMLResponse(html, headers={"Content-Security-Policy": SafeHeaders.policy(nonce)})
 
-    @app.post("/predict")
+    app.post("/predict")(_answerer(predict, takes))
+    _tell_errors(app)
+    return app
+
+
+def _answerer(predict: _Predict, takes: str) -> Callable[[Request], Awaitable[JSONResponse]]:
+    turn, inside = anyio.CapacityLimiter(1), 0
+    work: Callable[..., tuple[dict[str, Any], float]] = _ask_about_text if takes == "text" else _ask_about_picture
+
     async def answer(request: Request) -> JSONResponse:
+        nonlocal inside
         began = time.perf_counter()
-        if turn.statistics().tasks_waiting >= _MOST_WAITING:
+        if inside > _MOST_WAITING:
             raise Refusal(503, "Too many questions are waiting. Try again in a moment.")
-        given = await (read_text(request) if takes == "text" else read_picture(request))
-        work = _ask_about_text if takes == "text" else _ask_about_picture
+        inside += 1
         try:
+            given = await (read_text(request) if takes == "text" else read_picture(request))
             found, seconds = await anyio.to_thread.run_sync(work, predict, given, limiter=turn)
             whole = time.perf_counter() - began
             milliseconds = {"model": round(1000 * seconds, 1), "request": round(1000 * whole, 1)}
@@ -87,19 +94,20 @@ def build_app(
         except Exception as error:
             traceback.print_exc(file=sys.stderr)  # for whoever serves it, not for who asks
             raise Refusal(500, "The model failed on this. The terminal that it is served from says why.") from error
+        finally:
+            inside -= 1
 
-    _tell_errors(app)
-    return app
+    return answer
 
 
-def _ask_about_text(predict: Callable[[str], dict[str, Any]], text: str) -> tuple[dict[str, Any], float]:
+def _ask_about_text(predict: _Predict, text: str) -> tuple[dict[str, Any], float]:
     try:
         return _timed(predict, text)
     except UserError as error:
         raise Refusal(422, str(error)) from error
 
 
-def _ask_about_picture(predict: Callable[[Path], dict[str, Any]], content: bytes) -> tuple[dict[str, Any], float]:
+def _ask_about_picture(predict: _Predict, content: bytes) -> tuple[dict[str, Any], float]:
     with tempfile.TemporaryDirectory(prefix="tlkit-serve-") as folder:
         file = Path(folder) / "picture"
         file.write_bytes(content)
@@ -110,7 +118,7 @@ def _ask_about_picture(predict: Callable[[Path], dict[str, Any]], content: bytes
             raise unreadable(file, error) from error
 
 
-def _timed(predict: Callable[[Any], dict[str, Any]], given: Any) -> tuple[dict[str, Any], float]:
+def _timed(predict: _Predict, given: Any) -> tuple[dict[str, Any], float]:
     began = time.perf_counter()
     found = predict(given)
     return found, time.perf_counter() - began

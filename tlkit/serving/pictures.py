@@ -12,9 +12,7 @@ from tlkit.serving.refusal import Refusal
 
 MOST_PIXELS = 64_000_000  # 200 MB as RGB; the largest common cameras and phones make 50 million
 # Pillow opens more than pictures, and some by running other programs (EPS by Ghostscript).
-_FORMATS = frozenset(
-    "JPEG MPO PNG BMP DIB GIF WEBP TIFF AVIF JPEG2000 TGA ICO PPM PFM PCX SGI DDS PSD".split()
-)
+_FORMATS = frozenset("JPEG MPO PNG BMP DIB GIF WEBP TIFF AVIF JPEG2000 TGA ICO PPM PFM PCX SGI DDS PSD".split())
 
 
 def check_picture(file: Path) -> None:
@@ -33,10 +31,8 @@ def check_picture(file: Path) -> None:
     if kind not in _FORMATS:
         raise Refusal(422, f"This picture cannot be read (a file of the format {kind}). Convert it to PNG.")
     if width * height > MOST_PIXELS:
-        raise Refusal(
-            413,
-            f"The picture is too large: {width:,} x {height:,} pixels. Expected at most {MOST_PIXELS // 10**6} million.",
-        )
+        limit = f"Expected at most {MOST_PIXELS // 10**6} million."
+        raise Refusal(413, f"The picture is too large: {width:,} x {height:,} pixels. {limit}")
 
 
 def unreadable(file: Path, error: Exception) -> Refusal:

@@ -73,7 +73,7 @@ function tell(answer, whole) {
   at("time").textContent =
     `${Math.round(model)} ms in the model, ${Math.round(request)} ms in the server, ${Math.round(whole)} ms in all`;
   at("json-title").hidden = at("json-frame").hidden = false;
-  at("json").textContent = JSON.stringify(answer, null, 1);
+  at("json").textContent = readable(answer);
   at("slider").hidden = !answer.boxes;
   if (answer.boxes) {
     at("least").value = Math.round(100 * answer.shown_from);
@@ -82,6 +82,15 @@ function tell(answer, whole) {
     tellClasses(false);
   }
   at("spoken").textContent = at("said").textContent;
+}
+
+function readable(answer) {
+  const isList = (value) => Array.isArray(value) && typeof value[0] === "object";
+  const rows = (list) => `[\n  ${list.map((each) => JSON.stringify(each)).join(",\n  ")}\n ]`;
+  const lines = Object.entries(answer).map(
+    ([name, value]) => `"${name}": ${isList(value) ? rows(value) : JSON.stringify(value)}`,
+  );
+  return `{\n ${lines.join(",\n ")}\n}`;
 }
 
 function tellClasses(all) {
@@ -121,7 +130,7 @@ function tellBoxes() {
   const shown = found.boxes.filter((each) => each.score >= exact);
   const counts = new Map();
   for (const each of shown) counts.set(each.class, (counts.get(each.class) || 0) + 1);
-  const words = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, count]) => `${count} ${name}`);
+  const words = [...counts].sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, count]) => `${count} × ${name}`);
   at("said").replaceChildren(words.join(", ") || "nothing found");
   const left = found.boxes.length - shown.length;
   at("said").append(...(left ? [" ", element("small", "", `and ${left} less sure`)] : []));
@@ -130,7 +139,8 @@ function tellBoxes() {
   );
   at("more").hidden = true;
   const [width, height] = found.size;
-  if (at("frame").classList.contains("blank")) at("frame").style.aspectRatio = `${width} / ${height}`;
+  at("frame").classList.add("boxed");
+  at("frame").style.aspectRatio = `${width} / ${height}`; // where the browser cannot show the picture
   // The surest are drawn last, on top.
   at("boxes").replaceChildren(...shown.map((each) => drawn(each, width, height)).reverse());
 }
@@ -170,7 +180,7 @@ function askAboutPicture(file) {
   at("shown").hidden = false;
   at("name").textContent = file.name;
   at("hint").textContent = "";
-  at("frame").classList.remove("blank");
+  at("frame").classList.remove("blank", "boxed");
   at("frame").style.aspectRatio = "";
   at("picture").alt = `The picture ${file.name}`;
   at("picture").src = address;
@@ -185,9 +195,12 @@ function askAboutPicture(file) {
 
 function preparePictures() {
   const drop = at("drop");
+  at("picture").addEventListener("load", () => {
+    const { naturalWidth: width, naturalHeight: height, style } = at("picture");
+    style.width = width < 320 && height < 2 * width ? `${Math.min(2 * width, 320)}px` : ""; // a thumbnail, larger
+  });
   at("picture").addEventListener("error", () => {
     at("frame").classList.add("blank");
-    at("frame").style.aspectRatio = found && found.size ? found.size.join(" / ") : "4 / 1";
     at("hint").textContent = "(this browser cannot show it)";
   });
   at("file").addEventListener("change", (event) => {

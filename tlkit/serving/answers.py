@@ -54,7 +54,8 @@ def box_answer(
         >>> box_answer([[2, 4, 20, 30]], [0.5], ["cell"], size=(64, 48), shown_from=0.25)["boxes"]
         [{'class': 'cell', 'score': 0.5, 'box': [2.0, 4.0, 20.0, 30.0]}]
     """
-    sides, sure = np.asarray(boxes, np.float64).reshape(-1, 4), np.asarray(scores, np.float64)
+    sides = np.asarray(boxes, np.float64).reshape(-1, 4).round(2)  # hundredths of a pixel
+    sure = np.asarray(scores, np.float64)
     rows = np.argsort(-sure, kind="stable")
     found = [{"class": class_names[row], "score": float(sure[row]), "box": sides[row].tolist()} for row in rows]
     return {"boxes": found, "size": [int(side) for side in size], "shown_from": float(shown_from)}

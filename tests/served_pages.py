@@ -22,11 +22,11 @@ def brightness(file):
     return class_answer(CLASSES, [1 - share, share], [CLASSES[share > 0.5]])
 
 
-def corner(file):
-    """A detector: a sure box in the upper left quarter, an unsure one around everything."""
+def place(file):
+    """A detector: a sure box left of the middle, down to the lower edge, and an unsure one around everything."""
     with Image.open(file) as image:
         width, height = ImageOps.exif_transpose(image).size
-    boxes = [[0, 0, width, height], [0, 0, width / 2, height / 2]]
+    boxes = [[0, 0, width, height], [width / 4, height / 2, width / 2, height]]
     return box_answer(boxes, [0.2, 0.9], CLASSES, size=(width, height), shown_from=0.3)
 
 

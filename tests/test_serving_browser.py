@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 from PIL import Image
-from served_pages import brightness, corner, make_a_run, picture, questions, served
+from served_pages import brightness, make_a_run, picture, place, questions, served
 
 webdriver = pytest.importorskip("selenium.webdriver")
 CHROMIUM, DRIVER = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
@@ -132,14 +132,15 @@ def test_a_picture_is_dropped_or_pasted(page, run, how):
 
 def test_boxes_lie_on_the_picture_and_follow_the_slider(page, run, tmp_path):
     Image.new("RGB", (400, 200), "white").save(tmp_path / "wide.png")
-    with served(corner, "image", run) as address:
+    with served(place, "image", run) as address:
         page.browser.get(address)
         page.choose(tmp_path / "wide.png")
         assert page.answered() == "1 × <b>bright</b> and 1 less sure"
         (box,) = page.finds("#boxes > div")
         frame, drawn = page.find("#picture").rect, box.rect
-        assert drawn["x"] == pytest.approx(frame["x"], abs=1) and drawn["y"] == pytest.approx(frame["y"], abs=1)
-        assert drawn["width"] == pytest.approx(frame["width"] / 2, abs=1)
+        assert drawn["x"] == pytest.approx(frame["x"] + frame["width"] / 4, abs=1)
+        assert drawn["y"] == pytest.approx(frame["y"] + frame["height"] / 2, abs=1)
+        assert drawn["width"] == pytest.approx(frame["width"] / 4, abs=1)
         assert drawn["height"] == pytest.approx(frame["height"] / 2, abs=1)
         assert box.text == "<b>bright</b> 90%"
         slider = page.find("#least")
@@ -156,9 +157,9 @@ def test_boxes_of_a_turned_photo_and_of_one_that_the_browser_cannot_show(page, r
     exif[0x0112] = 6  # to be turned by a quarter
     Image.new("RGB", (400, 200), "white").save(tmp_path / "turned.jpg", exif=exif)
     Image.new("RGB", (400, 200), "white").save(tmp_path / "it.tiff")
-    with served(corner, "image", run) as address:
+    with served(place, "image", run) as address:
         page.browser.get(address)
-        for file, shape in (("turned.jpg", 0.5), ("it.tiff", 2)):
+        for file, shape in (("turned.jpg", 0.25), ("it.tiff", 1)):
             page.choose(tmp_path / file)
             page.wait(lambda name=file: page.find("#name").text == name)
             page.answered()
@@ -197,7 +198,7 @@ def test_nothing_is_wider_than_the_screen(page, run, tmp_path, width):
     metrics = {"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": width < 500}
     page.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
     try:
-        for predict in (brightness, corner):
+        for predict in (brightness, place):
             with served(predict, "image", run) as address:
                 page.browser.get(address)
                 page.choose(tmp_path / f"{name}.png")

@@ -20,7 +20,7 @@ from .model import load_class_names, load_detector
 LEAST_SCORE = 0.05  # what is less sure is not sent; the page has a slider from there on
 
 
-def load_predictor(run: Path) -> Callable[[Path], dict]:
+def load_predictor(run: Path) -> Callable:
     """A function from an image's file to what the run's model finds in it."""
     model, class_names = load_detector(run), load_class_names(run)
     config = load_config(Config, run / "config.json")

@@ -17,7 +17,7 @@ from .model import is_multi_label, load_classifier
 from .predict import choose
 
 
-def load_predictor(run: Path) -> Callable[[Path], dict]:
+def load_predictor(run: Path) -> Callable:
     """A function from a photo's file to what the run's model says about it."""
     model, class_names = load_classifier(run / "model.keras"), load_class_names(run)
     image_size, multi_label = model.input_shape[1], is_multi_label(model)

@@ -15,7 +15,7 @@ from .evaluate import find_run, load_class_names, predict_texts
 from .model import load_classifier
 
 
-def load_predictor(run: Path) -> Callable[[str], dict]:
+def load_predictor(run: Path) -> Callable:
     """A function from a text to what the run's model says about it."""
     model, class_names = load_classifier(run / "model.keras"), load_class_names(run)
 

@@ -86,11 +86,12 @@ def test_answers_are_sorted_and_plain():
         (picture(mode="1", colour=1), 1),
         (picture(form="tiff"), 1),
         (picture(form="webp"), 1),
+        (picture(form="mpo", save_all=True), 1),  # a phone's JPEG with a second picture inside
         (deep_picture(), 0.5),
         (picture((1, 1)), 1),
         (picture((5000, 1)), 1),
     ],
-    ids=["gif", "cmyk", "transparent", "1 bit", "tiff", "webp", "16 bits", "one pixel", "one row"],
+    ids=["gif", "cmyk", "transparent", "1 bit", "tiff", "webp", "mpo", "16 bits", "one pixel", "one row"],
 )
 def test_odd_pictures_are_read_as_the_project_reads_them(client_of, content, share):
     answer = client_of(brightness).post("/predict", content=content, headers={"Content-Type": "image/whatever"})
@@ -388,14 +389,15 @@ def test_what_is_not_installed_is_said(monkeypatch, package):
 
 
 SERVE = """
-import pathlib, sys
+import pathlib, webbrowser
 from tlkit.serving import class_answer, listen, serve
 
 def predict(text):
     print("asked about", text, flush=True)
     return class_answer(["a", "b"], [0.5, 0.5], ["a"])
 
-serve(predict, takes="text", run=pathlib.Path("runs/one"), at=listen(0))
+webbrowser.open = lambda address: print("opened", address, flush=True)
+serve(predict, takes="text", run=pathlib.Path("runs/one"), at=listen(0), open_browser=True)
 """
 
 
@@ -406,8 +408,9 @@ def test_it_serves_until_ctrl_c():
         assert process.stdout.readline() == "asked about warm up\n"
         told = process.stdout.readline()
         assert re.fullmatch(r"Try the model of one at http://127\.0\.0\.1:\d+/ \(Ctrl-C stops it\)\n", told)
-        address = re.search(r"http://[\d.:]+", told)[0]
-        request = urllib.request.Request(f"{address}/predict", b'{"text": "hello"}', JSON)
+        address = re.search(r"http://[\d.:]+/", told)[0]
+        assert process.stdout.readline() == f"opened {address}\n"
+        request = urllib.request.Request(f"{address}predict", b'{"text": "hello"}', JSON)
         with urllib.request.urlopen(request, timeout=60) as answer:
             assert json.load(answer)["said"] == ["a"] and "server" not in answer.headers
         process.send_signal(signal.SIGINT)

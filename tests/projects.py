@@ -64,7 +64,7 @@ def run(command, folder, **kwargs):
 
 
 COMMAND = """
-    import contextlib, io, json, runpy, sys
+    import contextlib, io, json, pathlib, runpy, sys
 
     def command(module, *flags, code=None):
         print(">", module, *flags, flush=True)
@@ -76,6 +76,18 @@ COMMAND = """
             assert stop.code == code
         else:
             assert code is None
+
+    def served(sent, kind, run):
+        # What the page of a run answers, without opening a port.
+        from fastapi.testclient import TestClient
+        from flowers.serve import load_predictor
+        from tlkit.serving import build_app
+
+        takes = "text" if kind == "application/json" else "image"
+        client = TestClient(build_app(load_predictor(run), takes=takes, run=run), base_url="http://localhost")
+        answer = client.post("/predict", content=sent, headers={"Content-Type": kind})
+        print("served", answer.status_code, answer.text, flush=True)
+        return answer.json()
 """
 
 

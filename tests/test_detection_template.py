@@ -27,6 +27,14 @@ COMMANDS = f"""
     command("export", "--to", "exported")
     command("tune", "--trials", "1", "--folder", "search", *short)
     command("train", "--config", "search/best.json", "--data", "../scenes/more.csv", "--start_from", RUNS()[0])
+    import numpy as np
+    from flowers.predict import predict_files
+    run, image = pathlib.Path("runs") / RUNS()[0], pathlib.Path("PHOTOS/test0.png")
+    found, (predicted,) = served(image.read_bytes(), "image/png", run), predict_files(run, [image], 0.05)
+    assert [each["class"] for each in found["boxes"]] == predicted.class_names and found["boxes"]
+    assert np.allclose([each["box"] for each in found["boxes"]], predicted.boxes, atol=0.01)
+    assert np.allclose([each["score"] for each in found["boxes"]], predicted.scores, atol=1e-5)
+    assert found["size"] == [96, 96] and found["shown_from"] == 0.4
 """
 
 
@@ -74,7 +82,7 @@ def test_every_command_works(tmp_path):
         detect = tf.saved_model.load("exported").signatures["serving_default"]
         files = sorted(pathlib.Path("../scenes").glob("test*.png"))
         found = detect(image_bytes=tf.constant([file.read_bytes() for file in files]))
-        assert found["boxes"].shape == (4, 100, 4) and found["class_names"].numpy().tolist() == [b"bright", b"dark"]
+        assert found["boxes"].shape == (4, 100, 4) and found["class_names"][0].numpy().tolist() == [b"bright", b"dark"]
         assert float(tf.reduce_max(found["boxes"])) <= 96
         assert "tlkit" not in sys.modules
     """

@@ -1,10 +1,12 @@
 """A detector as SavedModel: boxes in pixels of each file, whatever its shape, and what is refused."""
 
 import io
+import json
 
 import keras
 import numpy as np
 import pytest
+import rest_form
 import tensorflow as tf
 from PIL import Image
 
@@ -54,7 +56,8 @@ def test_boxes_are_in_pixels_of_each_file(exported):
     np.testing.assert_allclose(found["boxes"][:, 0], expected)
     assert not found["boxes"][:, 1].numpy().any()
     assert found["labels"].numpy().tolist() == [[b"dog", b""]] * 3
-    assert found["class_names"].numpy().tolist() == [b"cat", b"dog"]
+    # One row an image, or TensorFlow Serving can neither answer by rows nor batch requests.
+    assert found["class_names"].numpy().tolist() == [[b"cat", b"dog"]] * 3
 
 
 def test_the_rest_of_the_square_is_grey(exported):
@@ -79,3 +82,17 @@ def test_what_is_refused(model, exported):
     images = keras.Input((None, None, 3))
     with pytest.raises(tlkit.UserError, match="takes images of None x None pixels. Expected one fixed side"):
         export_detector(keras.Model(images, BrightPlace()(images)), "nowhere", class_names=["cat"])
+
+
+def test_tensorflow_serving_answers_what_is_documented(exported, tmp_path, monkeypatch):
+    signatures = tf.saved_model.load(str(exported)).signatures
+    monkeypatch.chdir(tmp_path)
+    exec(rest_form.documented()[0], {})  # a photo of 320 x 240: a tenth of it is the square of 32
+    (row,) = rest_form.ask(signatures["serving_default"], (tmp_path / "request.json").read_text())["predictions"]
+    assert row["boxes"] == [pytest.approx([80, 160, 240, 240]), [0, 0, 0, 0]]
+    assert row["labels"] == ["dog", ""] and row["num_detections"] == 1 and row["class_names"] == ["cat", "dog"]
+    assert row["scores"][1] == 0 and 0 < row["scores"][0] < 1
+    (row,) = rest_form.ask(signatures["pixels"], json.dumps({"instances": np.ones((1, 32, 32, 3)).tolist()}))[
+        "predictions"
+    ]
+    assert row["boxes"][0] == [8, 16, 24, 32] and row["scores"][0] == 1

@@ -1,12 +1,14 @@
 """The exported classifier answers from image bytes, without tlkit."""
 
 import io
+import json
 import subprocess
 import sys
 
 import keras
 import numpy as np
 import pytest
+import rest_form
 import tensorflow as tf
 from PIL import Image
 
@@ -38,7 +40,8 @@ def test_answers_as_the_model_does(model, photos, tmp_path):
     answer = classify(image_bytes=tf.constant([encoded(photo) for photo in photos]))
     expected = model.predict(photos / 255.0, verbose=0)
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)
-    assert [name.decode() for name in answer["class_names"].numpy()] == ["a", "b", "c"]
+    # One row an image, or TensorFlow Serving can neither answer by rows nor batch requests.
+    assert answer["class_names"].numpy().tolist() == [[b"a", b"b", b"c"]] * 4
     assert [name.decode() for name in answer["label"].numpy()] == ["abc"[i] for i in expected.argmax(-1)]
 
 
@@ -82,3 +85,24 @@ def test_each_weight_is_written_once(model, tmp_path):
     export_image_classifier(model, tmp_path / "out", class_names=["a", "b", "c"], image_size=32)
     written = tf.train.list_variables(str(tmp_path / "out" / "variables" / "variables"))
     assert sum(np.prod(shape) for name, shape in written if "OBJECT_GRAPH" not in name) == model.count_params()
+
+
+def test_tensorflow_serving_answers_what_is_documented(model, tmp_path, monkeypatch):
+    export_image_classifier(model, tmp_path / "1", class_names=["a", "b", "c"], image_size=32)
+    classify = tf.saved_model.load(str(tmp_path / "1")).signatures["serving_default"]
+    monkeypatch.chdir(tmp_path)
+    exec(rest_form.documented()[0], {})
+    body = (tmp_path / "request.json").read_text()
+    two = json.dumps({"instances": json.loads(body)["instances"] * 2})
+    photo = tf.image.resize(tf.io.decode_jpeg((tmp_path / "photo.jpg").read_bytes()), (32, 32), antialias=True)
+    (expected,) = model.predict(photo[None] / 255, verbose=0)
+    for rows, sent in ((1, body), (2, two)):
+        predictions = rest_form.ask(classify, sent)["predictions"]
+        assert len(predictions) == rows
+        for row in predictions:
+            assert row["label"] == "abc"[expected.argmax()] and row["class_names"] == ["a", "b", "c"]
+            np.testing.assert_allclose(row["probabilities"], expected, atol=1e-6)
+    b64 = json.loads(body)["instances"][0]["image_bytes"]
+    outputs = rest_form.ask(classify, json.dumps({"inputs": {"image_bytes": [b64]}}))["outputs"]
+    assert outputs["label"] == [predictions[0]["label"]] and outputs["class_names"] == [["a", "b", "c"]]
+    np.testing.assert_allclose(outputs["probabilities"], [expected], atol=1e-6)

@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import rest_form
 import saved_models
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
@@ -63,6 +64,21 @@ def test_the_signature_takes_any_number_of_strings(exported):
     classify = tf.saved_model.load(str(exported)).signatures["serving_default"]
     assert classify.structured_input_signature == ((), {"texts": tf.TensorSpec((None,), tf.string, "texts")})
     assert classify(texts=tf.constant([], tf.string))["probabilities"].shape == (0, 3)
+
+
+def test_tensorflow_serving_answers_what_is_documented(model, exported):
+    classify = tf.saved_model.load(str(exported)).signatures["serving_default"]
+    expected = model.predict(tf.constant(["where is my parcel?", "thank you"]), verbose=0)
+    by_rows, by_columns = rest_form.documented()[1]
+    predictions = rest_form.ask(classify, by_rows)["predictions"]
+    np.testing.assert_allclose([row["probabilities"] for row in predictions], expected, atol=1e-6)
+    assert [row["label"] for row in predictions] == [NAMES[number] for number in expected.argmax(-1)]
+    assert [row["class_names"] for row in predictions] == [NAMES] * 2
+    outputs = rest_form.ask(classify, by_columns)["outputs"]
+    assert outputs["label"] == [predictions[0]["label"]] and outputs["class_names"] == [NAMES]
+    np.testing.assert_allclose(outputs["probabilities"], expected[:1], atol=1e-6)
+    (named,) = rest_form.ask(classify, '{"instances": [{"texts": "where is my parcel?"}]}')["predictions"]
+    np.testing.assert_allclose(named["probabilities"], expected[0], atol=1e-6)
 
 
 def test_weights_are_written_once_and_the_optimizer_not_at_all(model, exported):

@@ -20,6 +20,7 @@ FLOORS = {
     "scaffold": 3,  # below checkup, which asks it whether a template is newer
     "checkup": 4,  # looks at a project with what every lower floor knows
     "tuning": 4,
+    "serving": 4,  # tells what the report knows of a run
     "ranking": 3,
     "report": 3,
     "runs": 0,
@@ -50,7 +51,8 @@ DOORS = {
     **dict.fromkeys(("keras_hub", "safetensors"), ("tlkit/backbones/kerashub.py",)),
     "pycocotools": ("tlkit/detection/evaluate_boxes.py",),
     "yaml": ("tlkit/data/boxes/yolo.py",),
-    "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/report/"),
+    "jinja2": ("tlkit/scaffold/rendering.py", "tlkit/report/", "tlkit/serving/"),
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "anyio"), ("tlkit/serving/",)),
     **dict.fromkeys(("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"), ("tlkit/export/",)),
 }
 

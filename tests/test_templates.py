@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CLASSIFIER = {
     ".gitignore", "README.md", "pyproject.toml", "flowers.ipynb", "tests/test_flowers.py",
     *(f"flowers/{module}.py" for module in
-      ("__init__", "config", "data", "model", "train", "evaluate", "predict", "export", "tune", "compare")),
+      ("__init__", "config", "data", "model", "train", "evaluate", "predict", "serve", "export", "tune", "compare")),
 }  # fmt: skip
 DETECTOR = CLASSIFIER - {"flowers/compare.py"}
 FILES = {"image-classifier": CLASSIFIER, "text-classifier": CLASSIFIER, "detection-head": DETECTOR}
@@ -262,6 +262,15 @@ COMMANDS = """
     command("tune", "--trials", "2", code=1)
     command("train", "--config", "best", "--epochs", "2", "--head_epochs", "1", "--epochs_per_stage", "1",
             "--stages_to_open", "0")
+    import socket
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        command("serve", "--port", str(taken.getsockname()[1]), code=1)
+    from flowers.predict import predict_files
+    run, photo = pathlib.Path("runs") / RUNS()[0], min(pathlib.Path("PHOTOS").rglob("*.png"))
+    found, ((_, said, _),) = served(photo.read_bytes(), "image/png", run), predict_files(run, [photo])
+    assert {each["class"]: each["probability"] for each in found["classes"]}.items() >= said.items()
+    assert found["said"] == list(said) and len(found["classes"]) == 2
+    assert "truncated" in served(photo.read_bytes()[:-200], "image/png", run)["error"]
 """
 
 
@@ -295,7 +304,8 @@ def test_every_command_works(photos, tmp_path):
     assert "'onnx' has no quantize='int8'. Expected it for 'litert' only." in errors[5]
     assert "There are no best settings yet" in errors[6]
     assert "holds a search with other settings" in errors[7]
-    assert len(errors) == 8
+    assert re.search(r"Port [0-9]+ is taken by another program\.", errors[8])
+    assert len(errors) == 9
     rates = next(part for command, part in said.items() if command == "train --find_learning_rate")
     assert re.search(r"--learning_rate [1-9]\.[0-9]e-0[1-6]", rates)
     assert (project / "learning_rates.png").stat().st_size > 10_000
@@ -462,6 +472,10 @@ MULTI_LABEL_COMMANDS = """
     print(text, file=open("PHOTOS/one_label.csv", "w"))
     command("train", *short, "--data", "PHOTOS/one_label.csv")
     command("train", "--data", "PHOTOS/one_label.csv", "--group_pattern", "([0-9])[0-9]", code=1)
+    from flowers.predict import predict_files
+    run, photo = pathlib.Path("runs") / RUNS()[0], pathlib.Path("PHOTOS/00.png")
+    found, ((_, said, _),) = served(photo.read_bytes(), "image/png", run), predict_files(run, [photo])
+    assert found["said"] == list(said) == [each["class"] for each in found["classes"] if each["probability"] > 0.5]
 """
 
 

@@ -32,6 +32,13 @@ COMMANDS = f"""
     command("export", "--to", "exported")
     command("tune", "--trials", "1", "--folder", "search", *short)
     command("train", "--config", "search/best.json", "--stages_to_open", "0")
+    from flowers.evaluate import load_class_names
+    from flowers.model import load_classifier
+    from flowers.predict import predict
+    run, text = pathlib.Path("runs") / RUNS()[0], "the bee, 'was' \\n seen"
+    found = served(json.dumps({{"text": text}}), "application/json", run)
+    ((_, name, probability),) = predict(load_classifier(run / "model.keras"), load_class_names(run), [text])
+    assert found["said"] == [name] and found["classes"][0] == {{"class": name, "probability": probability}}
 """
 
 

@@ -17,6 +17,7 @@ _EXTRAS = {
     "addons": "functions of tensorflow-addons",
     "litert": "export to LiteRT (TFLite)",
     "onnx": "export to ONNX",
+    "serve": "a page to try models in",
 }
 
 

@@ -23,8 +23,9 @@ def export_detector(model: keras.Model, folder: str | os.PathLike[str], *, class
 
     Signature `serving_default`: `image_bytes`, strings `(batch,)` with the contents of JPEG, PNG, BMP or GIF files, to
     `boxes`, floats `(batch, k, 4)`, each x_min, y_min, x_max, y_max in pixels of the file; `scores` `(batch, k)`, the
-    highest first; `labels`, strings `(batch, k)`, empty from `num_detections` `(batch,)` on; and `class_names`. An
-    image is fitted into the model's square as `load_boxes` does it.
+    highest first; `labels`, strings `(batch, k)`, empty from `num_detections` `(batch,)` on; and `class_names`, strings
+    `(batch, classes)`, the same for every image, as TensorFlow Serving wants it (docs/serving.md). An image is fitted
+    into the model's square as `load_boxes` does it.
 
     Signature `pixels`: `images`, floats `(batch, size, size, 3)` in [0, 1], fitted already, to the same with boxes in
     pixels of the square: what the Keras model answers.
@@ -46,7 +47,7 @@ def export_detector(model: keras.Model, folder: str | os.PathLike[str], *, class
     def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
         found = model(images, training=False)
         labels = tf.gather(names, tf.where(found["labels"] < 0, len(class_names), found["labels"]))
-        return {**found, "labels": labels, "class_names": names[:-1]}
+        return {**found, "labels": labels, "class_names": tf.tile(names[tf.newaxis, :-1], (tf.shape(images)[0], 1))}
 
     @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, "images")], autograph=False)
     def detect_pixels(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -86,7 +87,7 @@ def largest_box_difference(
     """
     detect = tf.saved_model.load(str(exported)).signatures["pixels"]
     expected, found = model.predict(images, verbose=0), detect(images=tf.constant(images, tf.float32))
-    names = [*(name.decode() for name in found["class_names"].numpy()), ""]
+    names = [*(name.decode() for name in found["class_names"].numpy()[0]), ""]
     largest = 0.0
     for row in range(len(images)):
         count = int((expected["scores"][row] >= score).sum())

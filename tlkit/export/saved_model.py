@@ -21,7 +21,8 @@ def export_image_classifier(
     Decoding, resizing and the class names are inside, so the process that serves it needs TensorFlow alone. Its
     signature `serving_default` maps `image_bytes`, strings `(batch,)` with the contents of JPEG, PNG, BMP or GIF
     files, to `label`, strings `(batch,)`, `probabilities`, floats `(batch, classes)`, and `class_names`, strings
-    `(classes,)`.
+    `(batch, classes)`: the same names for every image, because TensorFlow Serving takes only outputs with one row for
+    each input, when it answers by rows and when it makes batches of requests (docs/serving.md).
 
     `label` is the likeliest class, in a multi-label model too; there, read `probabilities`.
 
@@ -60,7 +61,8 @@ def export_image_classifier(
         images = tf.map_fn(decode, image_bytes, fn_output_signature=tf.TensorSpec((image_size, image_size, 3)))
         probabilities = model(images, training=False)
         label = tf.gather(names, tf.argmax(probabilities, axis=-1))
-        return {"label": label, "probabilities": probabilities, "class_names": names}
+        rows = tf.tile(names[tf.newaxis], (tf.size(image_bytes), 1))
+        return {"label": label, "probabilities": probabilities, "class_names": rows}
 
     # Not with keras.export.ExportArchive, which writes every weight twice (3.15).
     served = tf.Module()

@@ -43,9 +43,14 @@ def predict_files(run: Path, paths: list[Path]) -> list[Prediction]:
                 predictions.append(Prediction(file, {}, str(error)))
         if images:
             for file, probabilities in zip(readable, model.predict_on_batch(np.concatenate(images)), strict=True):
-                said = np.flatnonzero(probabilities > 0.5) if multi_label else [probabilities.argmax()]
+                said = choose(probabilities, multi_label)
                 predictions.append(Prediction(file, {class_names[c]: float(probabilities[c]) for c in said}))
     return sorted(predictions, key=lambda prediction: files.index(prediction.file))
+
+
+def choose(probabilities: np.ndarray, multi_label: bool) -> list[int]:
+    """The numbers of the classes that the model names: the likeliest, or, in multi-label data, all above 0.5."""
+    return np.flatnonzero(probabilities > 0.5).tolist() if multi_label else [int(probabilities.argmax())]
 
 
 def list_images(path: Path) -> list[Path]:

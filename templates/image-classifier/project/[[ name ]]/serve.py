@@ -1,0 +1,51 @@
+"""Try the trained model on a page in your browser: drop a photo there, and see its classes.
+
+Only this machine reaches the page. What it says is what `predict` says.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from tlkit.distribution import leave_to_chief
+from tlkit.errors import exit_on_user_error
+from tlkit.serving import class_answer, listen, serve
+
+from .data import read_photos
+from .evaluate import find_run, load_class_names
+from .model import is_multi_label, load_classifier
+from .predict import choose
+
+
+def load_predictor(run: Path) -> Callable:
+    """A function from a photo's file to what the run's model says about it."""
+    model, class_names = load_classifier(run / "model.keras"), load_class_names(run)
+    image_size, multi_label = model.input_shape[1], is_multi_label(model)
+
+    def predict(photo: Path) -> dict:
+        (probabilities,) = model.predict_on_batch(read_photos([photo], image_size))
+        said = choose(probabilities, multi_label)
+        return class_answer(class_names, probabilities, [class_names[number] for number in said])
+
+    return predict
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {__package__}.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--run", help="a folder in runs/; without it, the newest")
+    parser.add_argument("--port", type=int, help="of this machine; without it, 8000 or the next free one")
+    parser.add_argument("--open_browser", action="store_true", help="open the page, too")
+    flags = parser.parse_args()
+    leave_to_chief("Serving a model")
+    run = find_run(flags.run)
+    door = listen(flags.port)  # before the model is loaded: what is missing or taken is told at once
+    serve(load_predictor(run), takes="image", run=run, at=door, open_browser=flags.open_browser)
+
+
+if __name__ == "__main__":
+    with exit_on_user_error():
+        main()

@@ -27,7 +27,7 @@ def test_every_command_is_in_the_table():
     commands = " ".join(row["command"] for row in TABLE)
     assert len(TABLE) >= 40
     names = [f"tlkit {command.name or command.callback.__name__}" for command in app.registered_commands]
-    names += [f"flowers.{name}" for name in ("train", "evaluate", "predict", "export", "tune", "compare")]
+    names += [f"flowers.{name}" for name in ("train", "evaluate", "predict", "export", "serve", "tune", "compare")]
     assert [name for name in names if name not in commands] == []
 
 

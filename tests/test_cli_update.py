@@ -221,7 +221,7 @@ def test_a_project_that_must_not_be_written(project, template, monkeypatch):
         done = update("flowers")
     assert done.exit_code == 1 and done.stdout == ""
     assert done.stderr == (
-        f"Error: '{project}/.tlkit/staging-x' cannot be written: Permission denied. Nothing was changed. Expected a disk "
-        f"with room, and a project that you may write to: '{project}'.\n"
+        f"Error: '{project}/.tlkit/staging-x' cannot be written: Permission denied. Nothing was changed. Expected a "
+        f"disk with room, and a project that you may write to: '{project}'.\n"
     )
     assert tree_of(project, without=()) == before

@@ -715,6 +715,10 @@ def test_an_update_is_undone_with_what_was_changed_since_kept(tweaked):
         file.write("MINE = 1\n")
     edited = (tweaked / "flowers" / "train.py").read_bytes()
     (tweaked / "flowers" / "data.py").unlink()
+    (tweaked / "flowers" / "data.py").mkdir()
+    with pytest.raises(UserError, match="cannot be undone: 'flowers/data.py' is a folder, where the update changed a "):
+        scaffold.undo_update(tweaked)
+    (tweaked / "flowers" / "data.py").rmdir()
 
     done = scaffold.undo_update(tweaked)
 

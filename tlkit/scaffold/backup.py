@@ -153,16 +153,9 @@ def undo_update(folder: Path) -> dict[str, str]:
         The paths that it had changed; for those that the user changed since, where that is kept now, otherwise "".
 
     Raises:
-        UserError: When there is none, or something cannot be written.
+        UserError: When there is none, something else stands where a file was, or something cannot be written.
     """
-    backup = read_backup(folder, UNFINISHED)
-    if backup is None:
-        backup = read_backup(folder, FINISHED)
-        if backup is None:
-            raise UserError(
-                f"'{printable(folder)}' has no update to undo: there is no {FINISHED}. Expected a project that `tlkit "
-                "update` changed; only the last update can be undone, and once."
-            )
+    backup = _last_backup(folder)
     done: dict[str, str] = {}
     try:
         if (folder / FINISHED).exists() and not (folder / UNFINISHED).exists():
@@ -170,7 +163,7 @@ def undo_update(folder: Path) -> dict[str, str]:
         with _staging(folder) as staging:
             for number, path in enumerate(backup.after):
                 found = look(folder, path)
-                if backup.is_as_before(path, found) or found.obstacle:
+                if backup.is_as_before(path, found):
                     continue
                 done[path] = ""
                 if found.file and not backup.is_as_written(path, found):
@@ -184,6 +177,25 @@ def undo_update(folder: Path) -> dict[str, str]:
             "undone in part; run the same again when that is mended."
         ) from error
     return done
+
+
+def _last_backup(folder: Path) -> Backup:
+    """What there is to undo, with nothing in the way of it."""
+    backup = read_backup(folder, UNFINISHED)
+    if backup is None:
+        backup = read_backup(folder, FINISHED)
+        if backup is None:
+            raise UserError(
+                f"'{printable(folder)}' has no update to undo: there is no {FINISHED}. Expected a project that `tlkit "
+                "update` changed; only the last update can be undone, and once."
+            )
+    obstacles = filter(None, (look(folder, path).obstacle for path in backup.after))
+    if obstacle := next(obstacles, ""):
+        raise UserError(
+            f"The update of '{printable(folder)}' cannot be undone: {printable(obstacle)}, where the update changed a "
+            "file. Nothing was changed. Move that away, and run the same again."
+        )
+    return backup
 
 
 def free_path(folder: Path, path: str, content: File) -> str:

@@ -53,11 +53,11 @@ def make_newer(template):
     change(package / "config.py.jinja", "    split_seed: int = 0\n", "    split_seed: int = 7\n    fresh: int = 1\n")
     for module in ("model", "train", "predict", "data"):
         put_before_imports(package / f"{module}.py", "import keyword")
-    (package / "serve.py").write_text('"""Answers over the network."""\n')
-    (project / "tests" / "test_serve.py.jinja").write_text("import [[ name ]].serve\n")
+    (package / "watch.py").write_text('"""Answers over the network."""\n')
+    (project / "tests" / "test_watch.py.jinja").write_text("import [[ name ]].watch\n")
     (package / "export.py").unlink()
     with (project / "README.md.jinja").open("a") as readme:
-        readme.write("\n## What is new\n\n`python -m [[ name ]].serve` answers.\n")
+        readme.write("\n## What is new\n\n`python -m [[ name ]].watch` answers.\n")
     change(project / "pyproject.toml.jinja", 'dev = ["pytest", "ruff"]', 'dev = ["mypy", "pytest", "ruff"]')
     edit_notebook(project / "[[ name ]].ipynb.jinja", template_changes_cells)
 
@@ -65,7 +65,7 @@ def make_newer(template):
 def template_changes_cells(cells):
     cells[0]["source"] = "".join([*cells[0]["source"], "\n\nAnd what is new."]).splitlines(keepends=True)
     cells[0]["id"] = "0a0a0a0a"  # a hash of the content
-    cells.insert(2, code_cell("import [[ name ]].serve", "0b0b0b0b"))
+    cells.insert(2, code_cell("import [[ name ]].watch", "0b0b0b0b"))
 
 
 def code_cell(source, name, outputs=()):

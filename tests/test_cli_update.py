@@ -62,8 +62,8 @@ def test_an_update_is_shown_then_done(project, template, monkeypatch):
     assert shown.exit_code == 0 and tree_of(project, without=()) == before
     assert lines(shown.stdout) == [
         f"'flowers' would take what is new in text-classifier 2 of {NOW}, since 1 of {NOW}.",
-        "added flowers/serve.py +1 new in the template",
-        "added tests/test_serve.py +1 new in the template",
+        "added flowers/watch.py +1 new in the template",
+        "added tests/test_watch.py +1 new in the template",
         "updated README.md +4 not changed by you",
         "updated flowers.ipynb +3 not changed by you",
         "updated flowers/config.py +2 -1 not changed by you",
@@ -106,8 +106,8 @@ def test_what_is_left_to_decide_ends_with_exit_code_1(project, template):
     change(
         template / "project" / "[[ name ]]" / "config.py.jinja", "    patience: int = 6\n", "    patience: int = 9\n"
     )
-    (project / "flowers" / "serve.py").touch()
-    (template / "project" / "[[ name ]]" / "serve.py").write_text("X = 1\n")
+    (project / "flowers" / "watch.py").touch()
+    (template / "project" / "[[ name ]]" / "watch.py").write_text("X = 1\n")
     config = (project / "flowers" / "config.py").read_text()
     line = config[: config.index("    patience: int = 60\n")].count("\n") + 1
 
@@ -117,13 +117,13 @@ def test_what_is_left_to_decide_ends_with_exit_code_1(project, template):
     assert done.exit_code == 1
     assert lines(done.stdout) == [
         f"'flowers' has taken what is new in text-classifier 1 of {NOW}.",
-        "beside flowers/serve.py the template has one of that name now, and this is yours: the template's is put into "
-        "'flowers/serve.py.new'",
+        "beside flowers/watch.py the template has one of that name now, and this is yours: the template's is put into "
+        "'flowers/watch.py.new'",
         f"conflict flowers/config.py +4 you and the template changed the same lines, line {line}",
         "1 beside, 1 in conflict; 14 others of the template's stay as they are.",
         "",
         "For you to decide:",
-        "flowers/flowers/serve.py: take what you want of 'flowers/flowers/serve.py.new' into it, and delete that",
+        "flowers/flowers/watch.py: take what you want of 'flowers/flowers/watch.py.new' into it, and delete that",
         "flowers/flowers/config.py: between '<<<<<<< yours' and '>>>>>>>', keep what shall stay, and delete the "
         "markers",
         "",

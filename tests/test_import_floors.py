@@ -4,6 +4,8 @@ Read from the syntax tree of every module, imports inside functions included.
 """
 
 import ast
+import importlib
+import inspect
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,7 +147,18 @@ def test_each_dependency_has_one_door(file: Path):
 
 def test_the_package_itself_imports_only_the_errors():
     used = names_used((PACKAGE / "__init__.py").read_text(encoding="utf-8"), "tlkit", is_package=True)
-    assert {name for name in used if name.startswith("tlkit")} <= {"tlkit.errors", "tlkit.errors.UserError"}
+    lazy = {f"{module}.{name}" for name, module in tlkit._LAZY.items()}  # imported for type checkers only
+    assert {name for name in used if name.startswith("tlkit")} - lazy <= {"tlkit.errors", "tlkit.errors.UserError"}
+
+
+@pytest.mark.parametrize("name", ["tlkit", "tlkit.backbones", "tlkit.environment", "tlkit.features"])
+def test_type_checkers_see_what_is_loaded_on_first_use(name):
+    package = importlib.import_module(name)
+    [block] = [node for node in ast.parse(inspect.getsource(package)).body if isinstance(node, ast.If)]
+    assert ast.unparse(block.test) == "TYPE_CHECKING"
+    seen = {each.name: node.module for node in block.body for each in node.names}
+    full = {key: source if source.startswith("tlkit.") else f"{name}.{source}" for key, source in package._LAZY.items()}
+    assert seen == full
 
 
 # The check itself ---------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ def test_tweaked_projects_become_what_git_makes_of_them(template, originals, tem
         **dict.fromkeys(("flowers/train.py", "flowers/data.py", "flowers.ipynb"), "updated"),
         **dict.fromkeys(("README.md", "pyproject.toml"), "merged"),
         **dict.fromkeys(("flowers/config.py", "flowers/model.py"), "merged"),
-        **dict.fromkeys(("flowers/serve.py", "tests/test_serve.py"), "added"),
+        **dict.fromkeys(("flowers/watch.py", "tests/test_watch.py"), "added"),
         "flowers/predict.py": "updated",
         "flowers/export.py": "deleted",
     }
@@ -243,16 +243,16 @@ def test_what_is_no_text_stays_yours_with_the_other_beside_it(project, templates
 
 
 def test_a_file_of_yours_where_the_template_has_a_new_one(project, templates):
-    (project / "flowers" / "serve.py").write_text("MINE = 1\n")
-    (project / "flowers" / "serve.py.new").write_text("mine, too\n")
+    (project / "flowers" / "watch.py").write_text("MINE = 1\n")
+    (project / "flowers" / "watch.py.new").write_text("mine, too\n")
     (project / "flowers" / "same.py").write_text("SAME = 1\n")
-    (package(templates) / "serve.py").write_text("THEIRS = 1\n")
+    (package(templates) / "watch.py").write_text("THEIRS = 1\n")
     (package(templates) / "same.py").write_text("SAME = 1\n")
 
-    assert update(project) == {"flowers/serve.py": "beside"}
-    assert (project / "flowers" / "serve.py").read_text() == "MINE = 1\n"
-    assert (project / "flowers" / "serve.py.new").read_text() == "mine, too\n"
-    assert (project / "flowers" / "serve.py.new-2").read_text() == "THEIRS = 1\n"
+    assert update(project) == {"flowers/watch.py": "beside"}
+    assert (project / "flowers" / "watch.py").read_text() == "MINE = 1\n"
+    assert (project / "flowers" / "watch.py.new").read_text() == "mine, too\n"
+    assert (project / "flowers" / "watch.py.new-2").read_text() == "THEIRS = 1\n"
 
 
 def test_files_that_either_side_deleted(project, templates):
@@ -329,7 +329,7 @@ def test_nothing_is_written_through_links_or_in_the_way_of_folders(project, temp
     nothing = "the template has {} it, and nothing is written there: {}"
     assert left_out == {
         "README.md": nothing.format("changed", "'README.md' is a symbolic link"),
-        "tests/test_serve.py": nothing.format("added", "'tests' is a symbolic link"),
+        "tests/test_watch.py": nothing.format("added", "'tests' is a symbolic link"),
         "flowers/model.py": nothing.format("changed", "'flowers/model.py' is a folder"),
         "flowers/train.py": nothing.format("changed", "'flowers/train.py' is no file"),
     }
@@ -382,7 +382,7 @@ def test_a_notebook_that_was_run_keeps_its_outputs(project, templates):
     assert "".join(after[0].pop("source")) == "".join(before[0].pop("source")) + "\n\nAnd what is new."
     assert after[0] == before[0]  # the id, too
     assert after[1] == before[1] and after[3:] == before[2:]
-    assert after[2] == code_cell("import flowers.serve", "0b0b0b0b")
+    assert after[2] == code_cell("import flowers.watch", "0b0b0b0b")
 
 
 def test_a_notebook_that_both_changed_is_merged(project, templates):
@@ -401,7 +401,7 @@ def test_a_notebook_that_both_changed_is_merged(project, templates):
 
     after = cells(project)
     assert after[0]["source"][-1] == "And what is new." and after[0]["id"] == before[0]["id"]
-    assert after[2] == code_cell("import flowers.serve", "0b0b0b0b")
+    assert after[2] == code_cell("import flowers.watch", "0b0b0b0b")
     assert [after[1], *after[3:]] == before[1:]
 
 
@@ -459,7 +459,7 @@ def test_a_notebook_that_is_none_stays_yours(project, templates, content):
     assert update(project)["flowers.ipynb"] == "beside"
     assert (project / "flowers.ipynb").read_bytes() == content
     theirs = json.loads((project / "flowers.ipynb.new").read_text())["cells"]
-    assert "".join(theirs[2]["source"]) == "import flowers.serve"
+    assert "".join(theirs[2]["source"]) == "import flowers.watch"
 
 
 # Questions --------------------------------------------------------------------------------------------------------
@@ -623,7 +623,7 @@ def fail_at(patch, number, error, for_good):
 def tweaked(project, templates):
     """A project, tweaked, whose update merges, adds, deletes, puts beside, and has a conflict."""
     tweak(project)
-    (project / "flowers" / "serve.py").write_text("MINE = 1\n")
+    (project / "flowers" / "watch.py").write_text("MINE = 1\n")
     change(project / "flowers" / "config.py", "split_seed: int = 0", "split_seed: int = 5")
     make_newer(templates / "image-classifier")
     return project

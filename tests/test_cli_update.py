@@ -75,7 +75,7 @@ def test_an_update_is_shown_then_done(project, template, monkeypatch):
         f"deleted flowers/export.py -{len(before['flowers/export.py'][0].splitlines())} "
         "no longer in the template, and not changed by you",
         "left out flowers/compare.py the template has changed it, and you deleted it",
-        "2 added, 7 updated, 1 merged, 1 deleted, 1 left out; 5 others of the template's stay as they are.",
+        "2 added, 7 updated, 1 merged, 1 deleted, 1 left out; 6 others of the template's stay as they are.",
         "",
         "Nothing was written. To do it:",
         "tlkit update flowers",
@@ -120,7 +120,7 @@ def test_what_is_left_to_decide_ends_with_exit_code_1(project, template):
         "beside flowers/watch.py the template has one of that name now, and this is yours: the template's is put into "
         "'flowers/watch.py.new'",
         f"conflict flowers/config.py +4 you and the template changed the same lines, line {line}",
-        "1 beside, 1 in conflict; 14 others of the template's stay as they are.",
+        "1 beside, 1 in conflict; 15 others of the template's stay as they are.",
         "",
         "For you to decide:",
         "flowers/flowers/watch.py: take what you want of 'flowers/flowers/watch.py.new' into it, and delete that",
@@ -149,7 +149,7 @@ def test_an_answer_to_a_new_question(project, template):
         "The template asks something new: Size (size). Taken: 3; another answer: --set size=…\n"
     )
     shown = update("flowers", "--set", "size=5", "--dry-run").stdout
-    assert shown.endswith("1 updated; 14 others of the template's stay as they are.\n\n"
+    assert shown.endswith("1 updated; 15 others of the template's stay as they are.\n\n"
                           "Nothing was written. To do it:\n  tlkit update flowers --set size=5\n")  # fmt: skip
     assert update("flowers", "--set", "size=5").exit_code == 0
     assert "## Run it at size 5\n" in (project / "README.md").read_text()

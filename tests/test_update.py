@@ -271,7 +271,7 @@ def test_files_that_either_side_deleted(project, templates):
     }
     assert (project / "flowers" / "export.py").read_bytes() == mine
     left = {path.name for path in (project / "flowers").iterdir()}
-    assert left == {"__init__.py", "config.py", "data.py", "model.py", "train.py", "export.py"}
+    assert left == {"__init__.py", "config.py", "data.py", "model.py", "train.py", "export.py", "serve.py"}
     assert plan(project).is_up_to_date
 
 

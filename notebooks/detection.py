@@ -127,8 +127,8 @@ for axes in grid:
 plt.show()
 
 # %% [markdown]
-# (Of each map the channel that varies most. The backbone is closed, and knows nothing of digits; all the same something
-# happens where they are.)
+# (Of each map the channel that varies most. The backbone knows nothing of digits: what stands out in the coarse maps is
+# the flower.)
 #
 # ## 3. What is asked at each place
 #
@@ -162,6 +162,10 @@ for (stride, rows), axes in zip(levels.items(), grid, strict=True):
 plt.show()
 
 # %% [markdown]
+# A digit belongs to one map, by its size: where no side is farther than 64 pixels, to the first; up to 128 pixels, to
+# the second; and so on. All digits here are small. So the two coarse maps have nothing to find, and only lend the first
+# one, by the pyramid, what they see of the surroundings.
+#
 # Nearly all places have nothing to find. An ordinary loss would drown in them; that is why the class is learned with a
 # **focal** loss, which hardly counts what is already sure.
 #

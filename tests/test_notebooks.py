@@ -1,13 +1,20 @@
 """The notebooks that stand alone: what is committed was run, and what their text says is so."""
 
+import importlib.util
 import json
+import subprocess
+import sys
 import textwrap
+import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+
+import tlkit
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
-NUM_PICTURES = {"fine_tuning": 11, "domain_adaptation": 8}
+NUM_PICTURES = {"fine_tuning": 11, "domain_adaptation": 8, "tuning": 6, "detection": 12}
 STAGES = ["stride_2", "stride_4", "stride_8", "stride_16", "stride_32"]
 
 # Part of a cell's source -> what the text around that cell says, as code to run after it.
@@ -82,7 +89,74 @@ DOMAIN_ADAPTATION = {
     """,
 }
 
-CLAIMS = {"fine_tuning": FINE_TUNING, "domain_adaptation": DOMAIN_ADAPTATION}
+TUNING = {
+    'write_sample_images("photos")': """
+        parts = [{file.path for file in part} for part in data.files[:3]]
+        assert [len(part) for part in parts] == [150, 150, 150] and len(set.union(*map(set, parts))) == 450
+        assert [list(np.bincount([file.label for file in part])) for part in data.files[:3]] == [[15] * 10] * 3
+    """,
+    'measure("on features, each further trial"': """
+        whole, first, further = (seconds[name] for name in seconds if name != "build the model")
+        assert further < first < whole and further < 0.6 * whole
+    """,
+    "except KeyboardInterrupt:": """
+        assert before == 4 * EPOCHS + 6 and len(trained) == before
+        assert trained[-1][0].name == "trial_4" and trained[-1][1] == 5
+        assert len([*Path("random").glob("trial_*/metrics.json")]) == 4
+    """,
+    "trials = tune(run, search_space, num_trials=8": """
+        begun = [(int(folder.name.removeprefix("trial_")), epoch) for folder, epoch in trained]
+        everything = [(trial, epoch) for trial in range(8) for epoch in range(EPOCHS)]
+        assert begun[: before - 1] + begun[before:] == everything and begun[before - 1] == begun[before] == (4, 5)
+        (fifth,) = [trial for trial in trials if trial.folder.parent.name == "trial_4"]
+        known_epochs = len(trained)
+        again = run(fifth.settings, Path("never stopped/run"))
+        assert abs(again["val_loss"] - fifth.score) < 1e-6
+        del trained[known_epochs:]
+    """,
+    "*shown, worst = trials": """
+        assert worst.settings["open_stages"] == 1 and worst.score > 2 > 1.5 * shown[-1].score
+        assert worst.settings["learning_rate"] == max(trial.settings["learning_rate"] for trial in trials)
+        (first,) = [trial for trial in trials if trial.folder.parent.name == "trial_0"]
+        assert first.settings == defaults and trials[0].score < 0.75 * first.score
+    """,
+    "known = {": """
+        drawn = {name: [trial.settings for trial in sorted(found, key=lambda trial: int(trial.folder.parent.name[6:]))]
+                 for name, found in searches.items()}
+        assert len(drawn["random"]) == len(drawn["bayesian"]) == 11 and len(drawn["hyperband"]) == 13
+        assert drawn["random"][:9] == drawn["bayesian"][:9] and drawn["random"][9:] != drawn["bayesian"][9:]
+        nine = [trial for trial in searches["hyperband"] if trial.epochs == 1]
+        assert sorted(map(str, drawn["random"][:9])) == sorted(str(trial.settings) for trial in nine)
+        assert sorted(trial.epochs for trial in searches["hyperband"]) == [1] * 9 + [3] * 3 + [9]
+    """,
+    "rounds = collections.Counter(": """
+        assert spent[-1] == 21 and 11 * EPOCHS == 99  # Hyperband comes last
+        assert min(trial.score for trial in searches["hyperband"]) < 0.75 * searches["random"][0].score
+        best_of_random = min(searches["random"], key=lambda trial: trial.score)
+        dropped = [trial.epochs for trial in searches["hyperband"] if trial.settings == best_of_random.settings]
+        assert dropped and max(dropped) < EPOCHS
+    """,
+    "confirmed = confirm_best(": """
+        assert default.settings == defaults and [len(one.scores) for one in confirmed] == [3, 3]
+        assert low < difference.mean() < high < -0.1
+    """,
+    "chosen = conclude(": """
+        assert chosen == best.settings and (Path(winner) / "report.md").exists()
+    """,
+    "test[name] = model.evaluate(": """
+        assert test["best"] > test["defaults"] - 0.03 and min(test.values()) > 0.7
+    """,
+}
+
+DETECTION = {
+}
+
+CLAIMS = {
+    "fine_tuning": FINE_TUNING,
+    "domain_adaptation": DOMAIN_ADAPTATION,
+    "tuning": TUNING,
+    "detection": DETECTION,
+}
 
 
 def outputs_of(cells):
@@ -102,6 +176,29 @@ def test_what_is_committed_was_run(name):
     assert '"Largest difference of any weight: 0.0\\n"' in text or name != "fine_tuning"
     assert len(text) < 300_000  # it is stored again with each change
     assert not [place for place in ("/tmp", "/home", "/root", "site-packages", " at 0x") if place in text]
+
+
+def first_cell(name):
+    notebook = json.loads((FOLDER / f"{name}.ipynb").read_text(encoding="utf-8"))
+    return "".join(next(cell for cell in notebook["cells"] if cell["cell_type"] == "code")["source"])
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_first_cell_installs_what_is_missing(is_there, monkeypatch):
+    (cell,) = {first_cell(name) for name in NUM_PICTURES}
+    commands = []
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object() if is_there else None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: commands.append(command))
+    exec(cell, {})
+    if is_there:
+        assert not commands
+        return
+    ((python, *words, requirement),) = commands
+    assert [python, *words] == [sys.executable, "-m", "pip", "install", "--quiet", "--find-links", "."]
+    requirement = Requirement(requirement)
+    assert requirement.name == "tlkit" and requirement.specifier.contains(tlkit.__version__)
+    extras = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert {"detection", "samples"} == requirement.extras <= set(extras["optional-dependencies"])
 
 
 @pytest.mark.slow

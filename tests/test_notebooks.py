@@ -149,6 +149,49 @@ TUNING = {
 }
 
 DETECTION = {
+    "def as_arrays(": """
+        assert [len(part) for part in (train, validation, test)] == [200, 50, 50]
+        assert (train_truth["labels"] >= 0).sum(axis=1).max() == 5
+    """,
+    "boxes = {name: rows[[crowded]]": """
+        assert [len(rows) for rows in levels.values()] == [256, 64, 16]
+        all_targets = detection_targets(train, train_truth)[1]["class"].numpy()
+        assert (all_targets[:, :256] >= 0).any() and (all_targets[:, 256:] == -1).all()
+        assert (all_targets >= 0).mean() < 0.15
+    """,
+    "history = fit(look, answer)": """
+        assert history["val_map50"][-1] > 0.6 > 0.3 > history["val_map50"][0]
+        assert all(tight < loose for tight, loose in zip(history["val_map"], history["val_map50"]))
+        assert history["centerness_loss"][-1] > 0.8 * history["centerness_loss"][0]
+    """,
+    "said = answer.predict(maps": """
+        assert sigmoid(before["class"]).max() < 0.05 and digit.max() > 0.6
+        assert digit[levels[16]].max() < 0.2 and digit[levels[32]].max() < 0.2
+    """,
+    "(everything,) = ": """
+        sure_ones = [int((rows["scores"] >= 0.3).sum()) for rows in (everything, suppressed)]
+        assert sure_ones[0] > 1.5 * sure_ones[1] >= 1.5 * len(keep_surest(suppressed, score_threshold=0.3)["scores"])
+    """,
+    "thresholds = [": """
+        assert min(scores[:6]) > max(scores) - 0.06 and scores[-1] < max(scores) - 0.15
+    """,
+    "plot_precision_recall(metrics)": """
+        assert 0.5 < metrics["map50"] < 0.95
+        assert all(20 <= one["num_boxes"] <= 40 for one in metrics["per_class"].values())
+    """,
+    "kinds = collections.Counter(": """
+        assert kinds["right"] + kinds["missed"] == (test_truth["labels"] >= 0).sum() == 147
+        assert kinds["right"] > kinds["missed"] > 0 and sum(kinds[name] for name in names) == sum(kinds.values())
+        assert kinds["right"] + sum(one.false for one in
+            [count_mistakes(*pair, score_threshold=0.4) for pair in zip(by_scene(test_truth), sure)]
+        ) == sum(kinds.values()) - kinds["missed"]
+    """,
+    "random_history = fit(": """
+        assert random_metrics["map50"] < metrics["map50"] - 0.3
+    """,
+    "reloaded = tlkit.load_model(": """
+        assert all(np.allclose(a["scores"], b["scores"], atol=1e-4) for a, b in zip(answered, found))
+    """,
 }
 
 CLAIMS = {

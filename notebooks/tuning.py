@@ -420,6 +420,5 @@ print({name: round(accuracy, 3) for name, accuracy in test.items()})
 #
 # - In a project that `tlkit new` has made, `python -m flowers.tune --trials 30 --workers 4` is all of this over night,
 #   on four cores or graphics cards; `train --config best` takes what it found.
-# - Its `tuning/report.md` holds the picture of section 4, the curves of all trials, and which settings the score depends
-#   on.
+# - Its `tuning/report.md` holds the picture of section 4, curves of all trials, and what the score depends on.
 # - `tlkit cache` lists the features that are kept, and deletes them. (This notebook kept its own in a folder.)

@@ -15,6 +15,7 @@ import tlkit
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NUM_PICTURES = {"fine_tuning": 11, "domain_adaptation": 8, "tuning": 6, "detection": 12}
+LARGEST = {"detection": 600_000}  # characters, since it is stored again with each change; photos with boxes take many
 STAGES = ["stride_2", "stride_4", "stride_8", "stride_16", "stride_32"]
 
 # Part of a cell's source -> what the text around that cell says, as code to run after it.
@@ -214,7 +215,7 @@ def test_what_is_committed_was_run(name):
     assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == NUM_PICTURES[name]
     assert '"Largest difference of any weight: 0.0\\n"' in text or name != "fine_tuning"
-    assert len(text) < 300_000  # it is stored again with each change
+    assert len(text) < LARGEST.get(name, 300_000)
     assert not [place for place in ("/tmp", "/home", "/root", "site-packages", " at 0x") if place in text]
 
 

@@ -18,7 +18,16 @@
 # shows both, and what can be seen of either.
 #
 # You know Keras; nothing else is needed. Once tlkit is installed, everything runs without a network, in a minute or two
-# on two CPU cores.
+# on two CPU cores. The first cell installs it where it is missing, as in Colab.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+TLKIT = "tlkit[detection,samples]==0.1.*"
+if importlib.util.find_spec("tlkit") is None:  # a wheel of it that lies beside this notebook is found, too
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--find-links", ".", TLKIT], check=True)
 
 # %%
 # %matplotlib inline

@@ -14,7 +14,17 @@
 # change, *how fast* each of them, and whether a training that was interrupted goes on as if nothing had happened.
 #
 # You know Keras; nothing else is needed. Everything runs in a minute or two on two CPU cores, without a network, once
-# tlkit is installed with its sample photos: `tlkit[samples]`.
+# tlkit is installed with its sample photos: `tlkit[samples]`. The first cell installs it where it is missing, as in
+# Colab.
+
+# %%
+import importlib.util
+import subprocess
+import sys
+
+TLKIT = "tlkit[detection,samples]==0.1.*"
+if importlib.util.find_spec("tlkit") is None:  # a wheel of it that lies beside this notebook is found, too
+    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--find-links", ".", TLKIT], check=True)
 
 # %%
 # %matplotlib inline

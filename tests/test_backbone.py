@@ -178,6 +178,13 @@ class TestWeights:
 
 
 class TestSplit:
+    def test_images_of_another_size(self):
+        backbone = tlkit.load_backbone("tlkit:mini-image")
+        prefix, suffix = backbone.split(3)
+        for size in (96, 160):
+            images = np.random.default_rng(0).uniform(size=(2, size, size, 3)).astype("float32")
+            np.testing.assert_allclose(suffix(prefix(images)), backbone(images), rtol=1e-5, atol=1e-6)
+
     @pytest.mark.parametrize("num_frozen", [1, 2, 3])
     def test_suffix_of_prefix_equals_the_whole(self, backbone, images, num_frozen):
         prefix, suffix = backbone.split(num_frozen)

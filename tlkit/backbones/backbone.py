@@ -393,8 +393,12 @@ class Backbone(keras.layers.Layer):
         taken = {"input_range": self.input_range, "text": self.text}
         prefix = self._part(first, before, tensor.name, "map", "prefix", self._input_shape, **taken)
         suffix_program = self.program.starting_at(tensor, endpoints)
-        suffix = self._part(suffix_program, after, self._endpoints, self.outputs, "suffix", tuple(tensor.shape[1:]))
-        prefix.native_shape = self.native_shape
+        native = tuple(tensor.shape[1:])
+        # A map has another size for images of another size, where any will do.
+        any_size = None in self._input_shape[:2] and len(native) == 3
+        shape = (None, None, native[2]) if any_size else native
+        suffix = self._part(suffix_program, after, self._endpoints, self.outputs, "suffix", shape)
+        prefix.native_shape, suffix.native_shape = self.native_shape, native
         suffix.unfreeze(last=min(self._num_open, len(after)))
         self._apply_open_stages()  # the parts were born frozen and closed the shared weights
         return prefix, suffix

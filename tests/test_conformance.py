@@ -97,6 +97,7 @@ CALLBACKS = {
     "ProgressiveUnfreezing": Row(lambda _: tlkit.callbacks.ProgressiveUnfreezing(verbose=0)),
     "ExactResume": Row(lambda folder: tlkit.callbacks.ExactResume(folder.with_name("resume"))),
     "LearningRateLogger": Row(lambda _: tlkit.callbacks.LearningRateLogger()),
+    "AtomicModelCheckpoint": Row(lambda folder: tlkit.callbacks.AtomicModelCheckpoint(folder.with_name("best.keras"))),
     "RunRecord": Row(lambda folder: tlkit.callbacks.RunRecord(folder.parent)),
     "AdaptationRamp": Row(lambda _: tlkit.callbacks.AdaptationRamp()),
     "AdaptationScores": Row(lambda _: tlkit.domain.AdaptationScores((FEATURES, np.arange(32) % 2), FEATURES)),

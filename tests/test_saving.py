@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
@@ -77,3 +78,13 @@ def test_damaged_file(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"PK\x03\x04 cut off")
     with pytest.raises(tlkit.UserError, match="is not a complete '.keras' file"):
         tlkit.load_model(tmp_path / "model.keras")
+
+
+def test_a_file_without_its_weights_is_told(tmp_path):
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.save(tmp_path / "whole.keras")
+    with zipfile.ZipFile(tmp_path / "whole.keras") as whole, zipfile.ZipFile(tmp_path / "torn.keras", "w") as torn:
+        for name in ("metadata.json", "config.json"):  # as when the writing stops before the weights
+            torn.writestr(name, whole.read(name))
+    with pytest.raises(tlkit.UserError, match="torn.keras' is not a complete '.keras' file: its weights are missing"):
+        tlkit.load_model(tmp_path / "torn.keras")

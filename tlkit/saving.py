@@ -7,6 +7,7 @@ import json
 import os
 import pathlib
 import zipfile
+import zlib
 from typing import Any
 
 import h5py
@@ -62,12 +63,28 @@ def load_model(path: str | os.PathLike[str], *, compile: bool = True, trust: boo
         while reason is not None and not isinstance(reason, UserError):
             reason = reason.__context__
         raise reason or error from None
+    except (ValueError, KeyError, OSError) as error:
+        if isinstance(error, UserError) or _is_whole(path):
+            raise
+        raise UserError(
+            f"load_model: '{path}' is not a complete '.keras' file: its weights are missing or damaged, as when the "
+            f"writing was interrupted. Save or copy it again."
+        ) from error
     if compile:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read("config.json")).get("compile_config")
         if config:
             _restore_training(model, path, config)
     return model
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """Whether a `.keras` file has a config and weights that can be opened."""
+    try:
+        with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read("model.weights.h5"))):
+            return "config.json" in archive.namelist()
+    except (zipfile.BadZipFile, zlib.error, KeyError, OSError):
+        return False
 
 
 def _restore_training(model: keras.Model, path: pathlib.Path, config: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import keras
 
 import tlkit.runs
-from tlkit.callbacks import ExactResume, LearningRateLogger, ProgressiveUnfreezing, RunRecord
+from tlkit.callbacks import AtomicModelCheckpoint, ExactResume, LearningRateLogger, ProgressiveUnfreezing, RunRecord
 from tlkit.data import epochs, fingerprint_boxes
 from tlkit.detection import CocoMetrics, detection_targets
 from tlkit.distribution import choose_strategy, describe_strategy, train_together
@@ -62,7 +62,7 @@ def train(
         RunRecord(run, data=boxes),
         # What it finds in the validation images, for those below to choose by.
         CocoMetrics(data.validation, data.class_names, predict_model=functools.partial(predicting_model, config)),
-        keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
+        AtomicModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(
             **config.best_by, patience=config.patience, start_from_epoch=config.last_opening, verbose=1

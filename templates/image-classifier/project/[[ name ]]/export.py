@@ -94,7 +94,7 @@ def main() -> None:
             "int8": "Perhaps the network does not bear 8 bits: use --quantize float16.",
         }
         raise UserError(
-            f"The exported model differs by {report.agreement.largest_difference:.3f} from the Keras one. Expected at "
+            f"The exported model differs by {report.difference:.3f} from the Keras one. Expected at "
             f"most {report.tolerance}. {why.get(quantize or flags.format, 'Use --format saved-model instead.')}"
         )
 

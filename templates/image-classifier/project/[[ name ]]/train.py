@@ -16,6 +16,7 @@ import keras
 import tlkit.runs
 from tlkit.callbacks import (
     AdaptationRamp,
+    AtomicModelCheckpoint,
     DiscriminatorWatch,
     ExactResume,
     LearningRateLogger,
@@ -100,7 +101,7 @@ def train(
         ),
         LearningRateLogger(groups=False),
         RunRecord(run, data=photos),
-        keras.callbacks.ModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
+        AtomicModelCheckpoint(run / "model.keras", **config.best_by, save_best_only=True),
         # Not before the last stage is open: a head that stands still is the reason to open one, not to stop.
         keras.callbacks.EarlyStopping(
             **config.best_by, patience=config.patience, start_from_epoch=config.last_opening, verbose=1

@@ -53,7 +53,7 @@ def main() -> None:
     )
     if not report.agrees:
         raise UserError(
-            f"The exported model differs by {report.agreement.largest_difference:.3f} from the Keras one. Expected at "
+            f"The exported model differs by {report.difference:.3f} from the Keras one. Expected at "
             f"most {report.tolerance}. Train with --precision float32, and export again."
         )
 

@@ -133,7 +133,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
 def test_code_of_a_page_runs(page, folder, tmp_path, monkeypatch):
     """Its blocks one after the other, as somebody types them who reads it from top to bottom; `bash` is not run.
 
-    Each block of commands begins in the folder that the page began in; there are photos of two classes in it.
+    There are photos of two classes in the folder that it begins in; a block of commands begins where the last one ended.
     """
     if page.name in NOT_HERE:
         pytest.skip("no tensorflow-addons for this Python or machine")
@@ -156,8 +156,9 @@ def run_commands(block):
         "PYTHONPATH": str(ROOT),
         "TLKIT_CACHE_DIR": str(pathlib.Path.cwd() / "cache"),
     }
-    done = subprocess.run(["bash", "-e", "-c", block], env=environment, capture_output=True, text=True)
+    done = subprocess.run(["bash", "-e", "-c", f"{block}pwd"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    os.chdir(done.stdout.splitlines()[-1])
 
 
 def test_the_reference_has_every_public_package():

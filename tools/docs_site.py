@@ -5,6 +5,7 @@ mkdocs calls this (`hooks` in mkdocs.yml).
 
 from pathlib import Path
 
+from mkdocs.exceptions import PluginError
 from mkdocs.plugins import event_priority
 from mkdocs.structure.files import File
 
@@ -19,6 +20,18 @@ def on_files(files, config):
     for card in sorted((ROOT / CARDS).glob("*/MODEL_CARD.md")):
         files.append(File.generated(config, f"model_cards/{card.parent.name}.md", abs_src_path=str(card)))
     return files
+
+
+def on_nav(nav, config, files):
+    """Every page under `docs/` is one of the site: mkdocs leaves out folders of some names without a word."""
+    known = {file.src_uri for file in files.documentation_pages()}
+    missing = [
+        page
+        for page in Path(config.docs_dir).rglob("*.md")
+        if page.relative_to(config.docs_dir).as_posix() not in known
+    ]
+    if missing:
+        raise PluginError(f"These pages are not in the site: {', '.join(map(str, missing))}. See `exclude_docs`.")
 
 
 def on_page_markdown(markdown, page, config, files):

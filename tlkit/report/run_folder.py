@@ -126,9 +126,13 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     """
     folder = Path(folder)
     if not folder.is_dir() or not any((folder / name).is_file() for name in _FILES):
+        inside = sorted(file.parent.name for file in folder.glob("*/metrics.json")) if folder.is_dir() else []
+        meant = (
+            f" It holds {len(inside)} of them: name one, such as '{printable(folder / inside[-1])}'." if inside else ""
+        )
         raise UserError(
             f"There is no run in '{printable(folder)}'. Expected the folder of a training, such as "
-            "runs/2026-11-21_13-35-17, with config.json and metrics.json in it."
+            f"runs/2026-11-21_13-35-17, with config.json and metrics.json in it.{meant}"
         )
     report = _read_json(folder / "data_report.json", dict, "train again")
     return Run(

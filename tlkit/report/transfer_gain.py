@@ -77,6 +77,8 @@ def over_no_training(run: Run) -> str:
         return f"{sentence}: the training is better than that beyond chance."
     if own.interval[1] < first.interval[0]:
         return f"{sentence}: the training is worse than that beyond chance."
+    if own.value <= first.value:
+        return f"{sentence}: the training was not better, though the 95 % intervals overlap."
     return f"{sentence}. The 95 % intervals overlap: what the training added may be chance."
 
 

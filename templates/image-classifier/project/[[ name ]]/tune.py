@@ -114,7 +114,8 @@ def main() -> None:
     # All of the settings, also those that were given as flags: the same training again, for longer.
     save_config(dataclasses.replace(config, **best), folder / BEST.name)
     file = "best" if folder == BEST.parent else folder / BEST.name
-    print(f"Train with the best: python -m {__package__}.train --config {file}")
+    is_new = any(getattr(config, name) != value for name, value in best.items())
+    print(f"{'Train with the best' if is_new else 'The defaults stay'}: python -m {__package__}.train --config {file}")
 
 
 if __name__ == "__main__":

@@ -133,7 +133,7 @@ def test_readme_code_runs(tmp_path, monkeypatch):
 def test_code_of_a_page_runs(page, folder, tmp_path, monkeypatch):
     """Its blocks one after the other, as somebody types them who reads it from top to bottom; `bash` is not run.
 
-    There are photos of two classes in the folder that it begins in; a block of commands begins where the last one ended.
+    There are photos of two classes in the folder that it begins in; a block of commands begins where the last ended.
     """
     if page.name in NOT_HERE:
         pytest.skip("no tensorflow-addons for this Python or machine")

@@ -138,7 +138,7 @@ def test_a_gain_within_the_intervals_may_be_chance_and_other_data_are_not_compar
     ("right", "sentence"),
     [
         (90, "reaches 80.0%. The 95 % intervals overlap: what the training added may be chance."),
-        (80, "reaches 80.0%: the training was not better, though the 95 % intervals overlap."),
+        (75, "reaches 80.0%: the training was not better, though the 95 % intervals overlap."),
         (100, "reaches 80.0%: the training is better than that beyond chance."),
         (20, "reaches 80.0%: the training is worse than that beyond chance."),
     ],

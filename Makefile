@@ -16,6 +16,7 @@ help: ## Show what there is to make
 setup: $(READY) ## Make .venv with tlkit and everything to work on it
 
 $(READY): pyproject.toml
+	@echo "Setting up $(VENV): some minutes, most of them for TensorFlow ..."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@

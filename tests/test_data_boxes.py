@@ -575,3 +575,11 @@ def test_nothing_of_tensorflow_is_loaded(tmp_path):
         "sys.exit('tensorflow' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("write", [box_files.write_csv, box_files.write_voc])
+def test_shares_of_the_image_are_no_pixels(write, tmp_path):
+    pictures = {"0": ((64, 48), "train", [("cat", 0.1, 0.2, 0.5, 1.0)])}
+    write(tmp_path / "data", pictures)
+    with pytest.raises(UserError, match="All coordinates in .*data are 1 or less, as shares .* Expected pixels"):
+        read_boxes(tmp_path / "data")

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import zipfile
 
 import pytest
 
@@ -294,3 +295,10 @@ def test_mistakes_about_groups(tmp_path):
     check("finds nothing in any of the 24 paths, such as 'ant/p00_0.jpg'", "patient")
     check("finds nothing in any of the 24 paths", "x*")  # matches everywhere, an empty text
     check(r"its 24 images are of 1 group \(p\), and no class is in two of them", "p")
+
+
+def test_an_archive_in_the_place_of_a_table(tmp_path):
+    with zipfile.ZipFile(tmp_path / "photos.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ant/1.png", bytes(range(256)) * 40)
+    with pytest.raises(UserError, match="photos.zip is an archive. Unpack it"):
+        split_image_folder(tmp_path / "photos.zip", seed=0)

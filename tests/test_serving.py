@@ -360,7 +360,7 @@ def test_one_question_at_a_time_and_the_page_stays_awake(run):
     assert most == [1] * 10
 
 
-def test_a_port_that_is_taken(monkeypatch):
+def test_a_port_that_is_taken(monkeypatch, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -373,6 +373,8 @@ def test_a_port_that_is_taken(monkeypatch):
         monkeypatch.setattr(sys.modules["tlkit.serving.listen"], "FIRST_PORT", port)
         with listen() as door:
             assert door.getsockname()[0] == "127.0.0.1" and port < door.getsockname()[1] < port + 20
+            said = f"Port {port} is taken, perhaps by an earlier page; this one is at port {door.getsockname()[1]}.\n"
+            assert capsys.readouterr().out == said
     with pytest.raises(UserError, match="The port is 70000. Expected a number from 0 to 65535"):
         listen(70_000)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import difflib
+import tarfile
 import warnings
+import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -67,6 +69,8 @@ def _read_rows(table: Path, required: Collection[str]) -> list[tuple[int, list[s
                 first = reader.line_num + 1  # a quoted cell may go over several lines
             return rows
     except UnicodeDecodeError:
+        if zipfile.is_zipfile(table) or tarfile.is_tarfile(table):
+            raise UserError(f"{table} is an archive. Unpack it, and name the folder or the table in it.") from None
         if table.suffix.lower() in IMAGE_EXTENSIONS:
             raise UserError(
                 f"{table} is an image, not a table. Expected a folder of images for each class, or a CSV table that "

@@ -42,6 +42,10 @@ def listen(port: int | None = None) -> socket.socket:
     for number in ports:
         door = _bind(number)
         if door is not None:
+            if number != ports[0]:
+                print(
+                    f"Port {ports[0]} is taken, perhaps by an earlier page; this one is at port {number}.", flush=True
+                )
             return door
     taken = f"Port {port} is" if port is not None else f"The ports {ports[0]} to {ports[-1]} are all"
     raise UserError(f"{taken} taken by another program. Choose a port with --port, or 0 for any free one.")

@@ -15,7 +15,7 @@ from tlkit.data.boxes.records import Format, LabelledImage, Problem, RawImage, n
 from tlkit.data.decoding import open_image, orientation, reason
 from tlkit.data.image_listing import is_image
 from tlkit.data.inspection.facts import in_parallel
-from tlkit.errors import UserError
+from tlkit.errors import UserError, printable
 
 
 class Scan(NamedTuple):
@@ -45,6 +45,7 @@ def scan_boxes(source: str | Path, format: Format | None, class_names: Sequence[
         UserError: When there are no annotations, or none that can be read.
     """
     kind, table = read_raw(Path(source), format)
+    _refuse_shares(source, table.images)
     names = _names(class_names, table.class_names, table.images)
     labels = {name: number for number, name in enumerate(names)}
     problems = list(table.problems)
@@ -61,6 +62,16 @@ def scan_boxes(source: str | Path, format: Format | None, class_names: Sequence[
         images += [image] if image is not None else []
         problems += found
     return Scan(images, names, problems, table.left_out, kind, table.root)
+
+
+def _refuse_shares(source: str | Path, images: list[RawImage]) -> None:
+    """Boxes as shares of the image, which only YOLO writes, would pass as things of less than a pixel."""
+    corners = [box.corners for image in images if not image.is_relative for box in image.boxes if box.corners]
+    if corners and max(map(max, corners)) <= 1:
+        raise UserError(
+            f"All coordinates in {printable(source)} are 1 or less, as shares of the image's width and height are. "
+            f"Expected pixels: multiply them by each image's width and height."
+        )
 
 
 def _names(wanted: Sequence[str] | None, declared: list[str] | None, images: list[RawImage]) -> list[str]:

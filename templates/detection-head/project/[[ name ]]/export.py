@@ -63,6 +63,8 @@ def main() -> None:
     leave_to_chief("Exporting a model")
     run = find_run(flags.run)
     folder = flags.to or run / "export"
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty. Expected a new folder: name one with --to.")
     report = export_run(run, folder)
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     print(f"Exported to {folder} ({size / 1e6:.1f} MB)")

@@ -76,6 +76,8 @@ def main() -> None:
     quantize = None if flags.quantize == "none" else flags.quantize
     run = find_run(flags.run)
     folder = flags.to or run / "-".join(["export", flags.format, *([quantize] if quantize else [])])
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"'{folder}' is not empty. Expected a new folder: name one with --to.")
     report = export_run(run, folder, flags.format, quantize)
     print(f"Exported to {folder} ({report.bytes / 1e6:.1f} MB)")
     if report.float_operations:

@@ -146,7 +146,7 @@ class TrialRunner(keras_tuner.engine.base_tuner.BaseTuner):
             write_json(folder / BEGUN, {**begun, "seconds": time.time() - begun["since"]})
         if failure.exists() and not any(self.folder.glob(f"trial_*/{METRICS}")):
             failed = len([*self.folder.glob(f"trial_*/{FAILURE}")])
-            if failed == FAILURES_AT_THE_START:
+            if failed >= FAILURES_AT_THE_START:  # above it when two workers fail at once
                 raise UserError(
                     f"The first {failed} trials all failed, the last one with: {trial.message} Mend that, remove the "
                     f"folder '{self.folder}' and start again."

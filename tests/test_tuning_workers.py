@@ -159,7 +159,8 @@ def test_a_trial_that_takes_its_worker_along_is_given_up(script, tmp_path):
 def test_a_mistake_ends_all(script, tmp_path):
     status, _, errors = end(start(script, tmp_path / "s", 0.1, "mistake"))
     assert status == 1
-    assert re.search(r"^Error: The first [34] trials all failed, the last one with: The folder 'photos' is", errors, re.M)
+    said = r"^Error: The first [34] trials all failed, the last one with: The folder 'photos' is"  # two at a time
+    assert re.search(said, errors, re.M)
     assert processes_of(tmp_path / "s") == {}
 
 

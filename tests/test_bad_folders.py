@@ -618,7 +618,7 @@ def missing_folder(folder):
     return folder / "nowhere"
 
 
-@refused("{folder}/ant/00.png… this is not UTF-8 text. Expected a CSV table; …")
+@refused("{folder}/ant/00.png is an image, not a table. Expected a folder of images for each class, or a CSV table …")
 def image_instead_of_a_folder(folder):
     return folder / "ant" / "00.png"
 

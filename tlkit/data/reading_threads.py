@@ -20,6 +20,8 @@ Result = TypeVar("Result")
 _ALIGNMENT = 64  # bytes: what TensorFlow is built with, for the widest registers (AVX-512); narrower ones fit as well
 _THREADS = ThreadPoolExecutor(os.cpu_count())
 _CALLS: list[None] = []  # one for each call of a reader that has not returned; lists append and pop in one step
+_BEGUN = [0]  # how many calls there were
+_QUIET = 10  # hundredths of a second without a call before Python may exit: one that enters or leaves is in no list
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -40,6 +42,7 @@ def reader(function: Callable[Given, Result]) -> Callable[Given, Result]:
     @functools.wraps(function)
     def read(*args: Given.args, **kwargs: Given.kwargs) -> Result:
         _CALLS.append(None)
+        _BEGUN[0] += 1
         try:
             return function(*args, **kwargs)
         finally:
@@ -62,5 +65,8 @@ def floats_for_tensorflow(shape: Sequence[int]) -> np.ndarray[Any, np.dtype[np.f
 
 @atexit.register  # runs after the threads were ended, so that new calls of `in_threads` return at once
 def _let_calls_return() -> None:
-    while _CALLS:
+    begun, quiet = _BEGUN[0], 0
+    while begun and quiet < _QUIET:
         time.sleep(0.01)
+        quiet = 0 if _CALLS or _BEGUN[0] != begun else quiet + 1
+        begun = _BEGUN[0]

@@ -1,5 +1,6 @@
 """An export says how well it agrees with the Keras model, on the spot and in export.json."""
 
+import dataclasses
 import json
 
 import keras
@@ -60,6 +61,22 @@ def test_too_large_a_difference_is_no_agreement(model, images, tmp_path):
     report = export_checked(model, tmp_path, format="saved-model", class_names=NAMES, images=images, encoded=encoded)
     assert report.agreement.largest_difference > report.tolerance
     assert not report.agrees
+
+
+@pytest.mark.parametrize(
+    ("quantize", "largest", "mean", "agrees"),
+    [
+        ("int8", 0.5, 0.02, True),
+        ("int8", 0.5, 0.1, False),
+        ("float16", 0.5, 0.02, False),
+        ("float16", 0.01, 0.01, True),
+    ],
+)
+def test_of_int8_the_mean_counts(quantize, largest, mean, agrees, model, images, tmp_path):
+    report = export_checked(model, tmp_path, format="saved-model", class_names=NAMES, images=images)
+    agreement = report.agreement._replace(largest_difference=largest, mean_difference=mean)
+    changed = dataclasses.replace(report, quantize=quantize, agreement=agreement, tolerance=TOLERANCES[quantize])
+    assert changed.agrees is agrees
 
 
 def test_without_images_nothing_is_compared(model, tmp_path):

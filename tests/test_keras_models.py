@@ -226,3 +226,4 @@ def test_by_name_equals_the_network(name, tmp_path):
     backbone = tlkit.load_backbone(f"keras:{name}", image_size=96, weights=str(tmp_path / "mine.weights.h5"))
     expected = network.predict_on_batch(preprocess(name, images(96)))
     np.testing.assert_allclose(backbone(images(96)), expected, rtol=1e-4, atol=1e-5)
+    check_it_trains(backbone, 96, tmp_path)

@@ -386,7 +386,7 @@ def test_killed_at_many_moments_it_ends_as_if_it_had_not_been(tmp_path):
     epochs = (tmp_path / "straight.log").read_text()
     moments = int(moments)
     assert moments > 40
-    for moment in range(1, moments, 11):
+    for moment in range(1, moments, 7):
         folder = tmp_path / f"killed_{moment}"
         assert search_killed_at(script, folder, moment) is None
         assert search_killed_at(script, folder, 0).rsplit(" ", 1)[0] == trials

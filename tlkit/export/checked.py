@@ -29,8 +29,8 @@ TOLERANCES = {
     "float32": 1e-3,  # the same sums in another order: 5e-6
     "float16": 0.05,  # weights to 11 bits: 0.02
     # Everything to 8 bits, step after step. A single probability may differ by more than half, so that the mean is held
-    # against it here: on 323 photos of the sample textures 0.016 to 0.019, calibrated on all photos, on 20 or on one
-    # class; 0.08 to 0.17 where calibration has gone wrong (one photo, noise, dark or black ones).
+    # against it here: 0.015 to 0.016 on the sample textures, calibrated on all photos, some or one class; 0.07 to 0.14
+    # where calibration has gone wrong (one photo, noise, dark or black ones). benchmarks/int8_calibration.py
     "int8": 0.06,
     # Of images. Decoders of the same JPEG differ by a grey level here and there; a turned photo differs by much more.
     "saved-model": 0.02,

@@ -2,12 +2,14 @@
 
 import ast
 import compileall
+import hashlib
 import json
 import os
 import pathlib
 import shutil
 import tempfile
 import tomllib
+import zipfile
 
 import pytest
 from newer_templates import (
@@ -731,3 +733,19 @@ def test_an_update_is_undone_with_what_was_changed_since_kept(tweaked):
     (tweaked / backup.FINISHED).write_bytes(b"PK")
     with pytest.raises(UserError, match="before-update.zip' cannot be read: "):
         scaffold.undo_update(tweaked)
+
+
+@pytest.mark.parametrize("name", ["before-update.zip", "update-in-progress.zip"])
+@pytest.mark.parametrize("path", ["../outside.txt", "/outside.txt", "flowers/../../outside.txt"])
+def test_a_backup_that_leads_outside_writes_nothing_there(name, path, tmp_path):
+    project = tmp_path / "flowers"
+    (project / ".tlkit").mkdir(parents=True)
+    (tmp_path / "outside.txt").write_text("mine")
+    digest = hashlib.sha256(b"mine").hexdigest()
+    with zipfile.ZipFile(project / ".tlkit" / name, "w") as archive:
+        archive.writestr("journal.json", json.dumps({"modes": {path: 0o644}, "after": {path: digest}}))
+        archive.writestr(f"before/{path}", "theirs")
+    with pytest.raises(UserError, match="is no path inside the project"):
+        scaffold.undo_update(project)
+    backup.take_back(project)
+    assert (tmp_path / "outside.txt").read_text() == "mine"

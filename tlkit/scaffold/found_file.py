@@ -20,10 +20,12 @@ def look(folder: Path, path: str) -> FoundFile:
     """Look at a path relative to a project.
 
     A link, at the path itself or on the way to it, is an obstacle wherever it leads: what is written through it may
-    land outside the project.
+    land outside the project. So is a path that leads out by itself, as a record from a stranger may hold one.
     """
     place = folder
     parts = path.split("/")
+    if any(part in {"", ".", ".."} or "\\" in part or ":" in part for part in parts):
+        return FoundFile(obstacle=f"'{path}' is no path inside the project")
     for number, part in enumerate(parts, 1):
         place = place / part
         shown = "/".join(parts[:number])

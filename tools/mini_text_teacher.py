@@ -73,7 +73,7 @@ def token_vectors(folder: os.PathLike[str], words: Sequence[str]) -> np.ndarray:
     """The mean of each word's rows in the teacher's own table, `(len(words), 384)`."""
     teacher = Teacher(folder)
     rows = teacher.tokenizer(tf.constant(list(words)))
-    return np.stack([teacher.token_embedding[row.numpy()].mean(0) for row in rows])
+    return np.stack([teacher.token_embedding[np.array(row)].mean(0) for row in rows])
 
 
 def teacher_vectors(folder: os.PathLike[str], texts: Sequence[str], path: pathlib.Path) -> np.ndarray:

@@ -67,7 +67,7 @@ def test_the_catalogue_tells_what_it_is(backbone):
 def test_the_table_of_words_is_the_first_stage(backbone):
     assert [stage.name for stage in backbone.stages] == ["embedding", "layer_1"]
     [table] = backbone.stages[0].weights
-    assert table.shape == (14_048, 128)  # 12,000 words, and 2,048 rows for n-grams
+    assert table.shape == (13_048, 128)  # 11,000 words, and 2,048 rows for n-grams
 
 
 # What a text becomes ------------------------------------------------------------------------------

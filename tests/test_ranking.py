@@ -86,7 +86,7 @@ def test_texts(texts, tmp_path):
     examples = TextExamples(texts, most=100)
     (found,) = rank_backbones(["tlkit:mini-text"], examples, folder=tmp_path)
     assert found.accuracy > 0.3  # of six classes
-    assert found.image_size is None and found.num_features == 640
+    assert found.image_size is None and found.num_features == 768
     train, validation = examples.parts()
     assert len(train.labels) == 100 and 0 < len(validation.labels) <= 100
     with pytest.raises(tlkit.UserError, match="no handle was given"):

@@ -1,11 +1,13 @@
 """The words and texts that `make_mini_text.py` asks its teacher about.
 
 All are free to use: WordNet's glosses and examples (WordNet licence), sentences that people gave to Common Voice
-(CC0), and short questions and phrases composed here of WordNet's words.
+(CC0), sentences of books in the public domain as Standard Ebooks edits them (CC0), and short questions, phrases and
+opinions composed here of WordNet's words.
 """
 
 from __future__ import annotations
 
+import html
 import pathlib
 import re
 
@@ -60,9 +62,43 @@ PHRASES = (
     "despite its {adjective} {noun}, {a_adjective} {noun}",
     "{name} is {a_adjective} {noun} in {name}",
 )
+# What people review, and how they speak of it.
+THINGS = (
+    *("film", "movie", "story", "book", "novel", "show", "series", "performance", "script", "comedy", "drama"),
+    *("thriller", "play", "album", "song", "game"),
+    *("hotel", "room", "meal", "restaurant", "service", "phone", "camera", "product"),
+)
+OPINIONS = (
+    "{a_adjective} {thing}",
+    "{a_adjective}, {adjective} {thing} with {adjective} {noun}",
+    "the {thing} is {adjective} and {adjective}",
+    "the {thing} is {adjective}, but its {noun} is {adjective}",
+    "the {thing}'s {noun} is {adverb} {adjective}",
+    "one of the most {adjective} {thing}s of the year",
+    "one of the least {adjective} {thing}s i know",
+    "as {adjective} as it is {adjective}",
+    "{adverb} {adjective}, {adverb} {adjective}",
+    "never {adjective} enough to be {adjective}",
+    "more {adjective} than {adjective}",
+    "not {adjective}, just {adjective}",
+    "not as {adjective} as the last {thing}, but still {adjective}",
+    "full of {noun} and {noun}",
+    "it lacks the {noun} of {a_adjective} {thing}",
+    "it has {noun}, {noun} and {adjective} {noun}",
+    "there is nothing {adjective} about this {thing}",
+    "what could have been {a_adjective} {thing} is {adjective} {noun}",
+    "i would not recommend this {thing}: {adjective}, {adjective} and {adverb} {adjective}",
+    "i recommend this {adjective} {thing} to anyone who likes {noun}",
+    "so {adjective} that you forget the {adjective} {noun}",
+    "if only the {thing} were less {adjective}",
+    "{a_adjective} {thing} by {name}",
+    "{name} makes it {adjective}",
+)
 
 # What fills a slot: a file of WordNet's, of which words in capitals are the names.
-_POOLS = {"noun": "noun", "verb": "verb", "adjective": "adj", "adverb": "adv", "name": "names"}
+_POOLS = {"noun": "noun", "verb": "verb", "adjective": "adj", "adverb": "adv", "name": "names", "thing": "things"}
+_SENTENCE = re.compile(r"(?<=[.!?…])[”’]?\s+(?=[“‘A-Z])")
+_WORDS = range(4, 41)  # of a sentence that is taken; longer ones have more words than the teacher reads
 
 
 def read_words(vocabulary: pathlib.Path) -> list[str]:
@@ -99,6 +135,20 @@ def read_sentences(folder: pathlib.Path) -> list[str]:
     return [line for line in lines if len(line) > 3]
 
 
+def read_books(folder: pathlib.Path) -> list[str]:
+    """The sentences of every chapter: the paragraphs of the pages that hold some, without those about the edition."""
+    found = []
+    for path in sorted(folder.rglob("*.xhtml")):
+        if path.stem in ("colophon", "uncopyright", "imprint", "titlepage", "halftitlepage"):
+            continue
+        page = path.read_text("utf-8")
+        page = re.sub(r"<(abbr|a)\b[^>]*>(.*?)</\1>", lambda match: match[2].replace(".", ""), page, flags=re.S)
+        for paragraph in re.findall(r"<p\b[^>]*>(.*?)</p>", page, flags=re.S):
+            text = html.unescape(re.sub(r"<[^>]+>", "", paragraph)).replace("\u2060", "")
+            found += (" ".join(sentence.split()).strip("“”‘’ ") for sentence in _SENTENCE.split(text))
+    return [sentence for sentence in found if len(sentence.split()) in _WORDS]
+
+
 def compose(
     templates: tuple[str, ...], lemmas: dict[str, list[str]], words: list[str], count: int, rng: np.random.Generator
 ) -> list[str]:
@@ -106,6 +156,7 @@ def compose(
     frequent = set(words)
     pools = {kind: list(dict.fromkeys(found)) for kind, found in lemmas.items()}
     pools |= {kind: [word for word in found if word in frequent] for kind, found in pools.items() if kind != "names"}
+    pools["things"] = list(THINGS)
 
     def draw(kind: str) -> str:
         return pools[kind][rng.integers(len(pools[kind]))]
@@ -124,18 +175,23 @@ def compose(
 
 
 def read_corpus(
-    vocabulary: pathlib.Path, wordnet: pathlib.Path, sentences: pathlib.Path, count: int, seed: int
+    vocabulary: pathlib.Path,
+    wordnet: pathlib.Path,
+    sentences: pathlib.Path,
+    books: pathlib.Path,
+    count: int,
+    seed: int,
 ) -> tuple[list[str], list[str]]:
-    """The words, frequent ones first, then WordNet's others; and `count` texts without doubles, shuffled.
+    """The words, frequent ones first, then WordNet's others; and all texts without doubles, shuffled.
 
-    A quarter each: definitions, examples, sentences, and composed questions and phrases.
+    All of WordNet's, of the sentences and of the books, and `count` each of composed questions, phrases and opinions.
     """
     words = read_words(vocabulary)
     definitions, examples, lemmas = read_wordnet(wordnet)
-    rng, quarter = np.random.default_rng(seed), count // 4
-    texts = compose(QUESTIONS, lemmas, words, quarter // 2, rng) + compose(PHRASES, lemmas, words, quarter // 2, rng)
-    for source in (definitions, examples, read_sentences(sentences)):
-        texts += [source[i] for i in rng.permutation(len(source))[:quarter]]
+    rng = np.random.default_rng(seed)
+    texts = definitions + examples + read_sentences(sentences) + read_books(books)
+    for templates in (QUESTIONS, PHRASES, OPINIONS):
+        texts += compose(templates, lemmas, words, count, rng)
     texts = list(dict.fromkeys(texts))
     rare = (word for kind in ("noun", "verb", "adj", "adv", "names") for word in lemmas[kind] if " " not in word)
     words = list(dict.fromkeys([*words, *map(str.lower, rare)]))

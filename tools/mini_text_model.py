@@ -1,4 +1,4 @@
-"""The network of `tlkit:mini-text`: a table of word vectors and one layer that looks at three words at a time.
+"""The network of `tlkit:mini-text`: a table of word vectors and one layer that looks at five words at a time.
 
 Only TensorFlow's own operations, so that its SavedModel needs no other package.
 """
@@ -36,18 +36,20 @@ class MiniText(tf.Module):
         words: The known words. An unknown one is the mean of its n-grams' rows.
         num_buckets: Rows for the n-grams of unknown words, found by hashing.
         dim: Length of a row.
-        hidden: Units of the layer over three neighbouring words.
+        hidden: Units of the layer over neighbouring words.
+        radius: Neighbours on each side that this layer looks at.
         seed: Of the initial weights.
     """
 
-    def __init__(self, words: Sequence[str], *, num_buckets: int, dim: int, hidden: int, seed: int):
+    def __init__(self, words: Sequence[str], *, num_buckets: int, dim: int, hidden: int, radius: int, seed: int):
         super().__init__(name="mini_text")
         rng = np.random.default_rng(seed)
-        self.num_words, self.num_buckets, self.dim = len(words), num_buckets, dim
+        self.num_words, self.num_buckets, self.dim, self.radius = len(words), num_buckets, dim, radius
         keys = tf.lookup.KeyValueTensorInitializer(list(words), np.arange(len(words), dtype=np.int32))
         self.table = tf.lookup.StaticHashTable(keys, -1)
         rows = rng.normal(0, 0.3, (len(words) + num_buckets, dim))
-        kernel = rng.normal(0, (2 / (3 * dim)) ** 0.5, (3 * dim, hidden))
+        inputs = (2 * radius + 1) * dim
+        kernel = rng.normal(0, (2 / inputs) ** 0.5, (inputs, hidden))
         self.embedding = tf.Variable(rows, dtype=tf.float32, name="embedding/table")
         self.kernel = tf.Variable(kernel, dtype=tf.float32, name="context/kernel")
         self.bias = tf.Variable(np.zeros(hidden), dtype=tf.float32, name="context/bias")
@@ -85,11 +87,7 @@ class MiniText(tf.Module):
         """What the layer finds at each word, its mean and its maximum over the text; and the mean of the words."""
         tokens = self.tokens(texts)
         words, text_of = self.vectors(tokens.flat_values, forgotten), tokens.value_rowids()
-        # All texts lie in one long row: a neighbour counts only when it belongs to the same text.
-        same = tf.cast(text_of[1:] == text_of[:-1], tf.float32)[:, None]
-        edge = tf.zeros((tf.minimum(tf.shape(words)[0], 1), self.dim))
-        before, after = tf.concat([edge, words[:-1] * same], 0), tf.concat([words[1:] * same, edge], 0)
-        found = tf.nn.relu(tf.concat([before, words, after], 1) @ self.kernel + self.bias)
+        found = tf.nn.relu(self._neighbourhoods(words, text_of) @ self.kernel + self.bias)
         # Words lie in the order of their texts, for which these take a sixth of the unsorted ones' time. An empty text
         # gets zeros from them, but those at the end get no row.
         parts = [
@@ -99,6 +97,15 @@ class MiniText(tf.Module):
         ]
         rows = tf.concat(parts, 1)
         return tf.concat([rows, tf.zeros((tf.shape(texts)[0] - tf.shape(rows)[0], rows.shape[1]))], 0)
+
+    def _neighbourhoods(self, words: tf.Tensor, text_of: tf.Tensor) -> tf.Tensor:
+        """Each word's vector between those of its neighbours; zeros beyond the ends of its text."""
+        count, edge = tf.shape(words)[0], [self.radius, self.radius]
+        # All texts lie in one long row: a neighbour counts only when it belongs to the same text.
+        row, texts = tf.pad(words, [edge, [0, 0]]), tf.pad(text_of, [edge], constant_values=-1)
+        places = range(2 * self.radius + 1)
+        same = [tf.cast(texts[place : place + count] == text_of, words.dtype)[:, None] for place in places]
+        return tf.concat([row[place : place + count] * same[place] for place in places], 1)
 
     def save(self, folder: os.PathLike[str]) -> None:
         """Write a SavedModel in TF-Hub's form."""

@@ -90,7 +90,7 @@ def rank_backbones(
         >>> from tlkit.ranking import TextExamples, rank_backbones
         >>> ranked = rank_backbones(["tlkit:mini-text"], TextExamples("messages.csv"), folder="features")
         >>> ranked[0].num_features
-        640
+        768
     """
     handles = [*dict.fromkeys(handles)]
     if not handles:

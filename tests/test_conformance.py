@@ -184,7 +184,8 @@ def test_function(row, image_model, jit_compile):
         with pytest.raises(tf.errors.InvalidArgumentError, match="[Uu]nsupported"):  # else the row is out of date
             tf.function(layer, jit_compile=True)(batch(row))
         return
-    assert_close(tf.function(layer, jit_compile=jit_compile)(batch(row)), expected, atol=1e-5)
+    # A compiler sums in another order: of float32's seven digits the last may differ, and numbers of 40 occur.
+    assert_close(tf.function(layer, jit_compile=jit_compile)(batch(row)), expected, rtol=2e-6, atol=1e-5)
 
 
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])

@@ -39,7 +39,7 @@ class Settings:
     num_buckets: int = 2_048  # n-grams of unknown words
     dim: int = 128
     hidden: int = 320
-    radius: int = 2
+    radius: int = 2  # neighbours on each side
     num_composed: int = 50_000  # each of questions, phrases and opinions
     num_texts: int = 262_144  # of the 534,965 that there are, shuffled
     components: int = 512  # principal components of the teacher's 768 numbers

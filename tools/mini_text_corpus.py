@@ -98,7 +98,7 @@ OPINIONS = (
 # What fills a slot: a file of WordNet's, of which words in capitals are the names.
 _POOLS = {"noun": "noun", "verb": "verb", "adjective": "adj", "adverb": "adv", "name": "names", "thing": "things"}
 _SENTENCE = re.compile(r"(?<=[.!?…])[”’]?\s+(?=[“‘A-Z])")
-_WORDS = range(4, 41)  # of a sentence that is taken; longer ones have more words than the teacher reads
+_WORDS = range(4, 41)  # of a sentence that is taken; longer ones may have more pieces than the teacher reads
 
 
 def read_words(vocabulary: pathlib.Path) -> list[str]:
@@ -136,12 +136,13 @@ def read_sentences(folder: pathlib.Path) -> list[str]:
 
 
 def read_books(folder: pathlib.Path) -> list[str]:
-    """The sentences of every chapter: the paragraphs of the pages that hold some, without those about the edition."""
+    """The sentences of every chapter of every book, without the pages about the edition."""
     found = []
     for path in sorted(folder.rglob("*.xhtml")):
         if path.stem in ("colophon", "uncopyright", "imprint", "titlepage", "halftitlepage"):
             continue
         page = path.read_text("utf-8")
+        # "Mr." ends no sentence. A footnote's mark stays as it is: the shipped file was made so.
         page = re.sub(r"<(abbr|a)\b[^>]*>(.*?)</\1>", lambda match: match[2].replace(".", ""), page, flags=re.S)
         for paragraph in re.findall(r"<p\b[^>]*>(.*?)</p>", page, flags=re.S):
             text = html.unescape(re.sub(r"<[^>]+>", "", paragraph)).replace("\u2060", "")

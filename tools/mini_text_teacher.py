@@ -34,7 +34,7 @@ class Teacher:
         folder = os.fspath(folder)
         backbone = keras_hub.models.Backbone.from_preset(folder, dtype=dtype)
         blocks = [backbone.get_layer(f"transformer_layer_{number - 1}").output for number in layers]
-        self.blocks = keras.Model(backbone.inputs, blocks)
+        self.blocks = keras.Model(backbone.input, blocks)
         self.token_embedding = keras.ops.convert_to_numpy(backbone.get_layer("token_embedding").embeddings)
         self.tokenizer = keras_hub.models.Tokenizer.from_preset(folder)
         self._encode = tf.function(self._encode, reduce_retracing=True)
